@@ -1,0 +1,116 @@
+"""Text notebooks and their executed twins: ``python book/twins.py refresh [STEM ...]`` or ``check``.
+
+``book/chapters/*.md`` (MyST, written by hand) are the only source; ``book/notebooks/*.ipynb`` are their executed twins,
+which the book renders and nbval compares. Timestamps prove nothing after a clone, so ``check`` compares the inputs.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import jupytext
+import nbformat
+from nbclient import NotebookClient
+from nbformat import NotebookNode
+
+BOOK = Path(__file__).resolve().parent
+CHAPTERS, NOTEBOOKS = BOOK / "chapters", BOOK / "notebooks"
+CELL_KEYS = ("tags", "mystnb")  # the cell metadata that travels
+COMPARED_LEAST = 3  # a notebook with fewer compared outputs proves too little
+
+
+def from_text(path: Path) -> NotebookNode:
+    """Read a text notebook into a notebook without outputs, with cell ids that depend on the position alone."""
+    text = jupytext.read(path, fmt="md:myst")
+    for number, cell in enumerate(text.cells):
+        cell["id"] = f"{path.stem[:2]}-{number:03d}"
+        cell.metadata = NotebookNode({key: cell.metadata[key] for key in CELL_KEYS if key in cell.metadata})
+    text.metadata = NotebookNode(
+        kernelspec={"display_name": "Python 3", "language": "python", "name": "python3"},
+        language_info={"name": "python", "pygments_lexer": "ipython3"},
+        imr=text.metadata.get("imr", NotebookNode()),
+    )
+    text.nbformat, text.nbformat_minor = 4, 5
+    return text
+
+
+def refresh(stem: str) -> Path:
+    """Execute a chapter from its text and write its twin; the twin stays as it was if a cell fails."""
+    notebook = from_text(CHAPTERS / f"{stem}.md")
+    language = notebook.metadata.language_info
+    client = NotebookClient(
+        notebook,
+        timeout=300,
+        kernel_name="python3",
+        record_timing=False,
+        coalesce_streams=True,
+        resources={"metadata": {"path": str(NOTEBOOKS)}},
+    )
+    client.execute()
+    notebook.metadata["language_info"] = language  # the kernel writes its exact version there
+    nbformat.validate(notebook)
+    twin = NOTEBOOKS / f"{stem}.ipynb"
+    nbformat.write(notebook, twin)
+    return twin
+
+
+def problems(chapters: Path = CHAPTERS, notebooks: Path = NOTEBOOKS) -> list[str]:
+    """Everything that makes a stored notebook unfit to be compared, one line each; empty if all is well."""
+    texts, twins = ({path.stem for path in folder.glob(glob)} for folder, glob in ((chapters, "*.md"), (notebooks, "*.ipynb")))
+    found = [f"{stem}: no executed twin; run make refresh CHAPTERS={stem}" for stem in sorted(texts - twins)]
+    found += [f"{stem}: a twin without text in {chapters.name}/; delete it" for stem in sorted(twins - texts)]
+    for stem in sorted(texts & twins):
+        text = from_text(chapters / f"{stem}.md")
+        twin = nbformat.read(notebooks / f"{stem}.ipynb", as_version=4)
+        found += [f"{stem}: {problem}; run make refresh CHAPTERS={stem}" for problem in _compare(text, twin)]
+    return found
+
+
+def _compare(text: NotebookNode, twin: NotebookNode) -> list[str]:
+    found = []
+    if text.metadata.imr != twin.metadata.get("imr"):
+        found.append("text and twin differ in their metadata")
+    if len(text.cells) != len(twin.cells):
+        found.append(f"the text has {len(text.cells)} cells, the twin {len(twin.cells)}")
+    for number, (a, b) in enumerate(zip(text.cells, twin.cells, strict=False), 1):
+        if (a.cell_type, a.source, a.metadata) != (b.cell_type, b.source, b.metadata):
+            found.append(f"text and twin differ in cell {number}: {b.source.splitlines()[:1]}")
+    code = [cell for cell in twin.cells if cell.cell_type == "code"]
+    counts = [cell.execution_count for cell in code]
+    if counts != list(range(1, len(code) + 1)):
+        found.append(f"not executed from top to bottom, counts are {counts} (nbval skips a cell without a count)")
+    compared = sum(any(_is_compared(output) for output in cell.outputs) for cell in code if not _is_ignored(cell))
+    if compared < COMPARED_LEAST:
+        found.append(f"{compared} cells have an output that nbval compares, expected at least {COMPARED_LEAST}")
+    return found
+
+
+def _is_compared(output: NotebookNode) -> bool:
+    return output.output_type == "stream" or bool({"text/plain", "text/latex", "text/html"} & set(output.get("data", {})))
+
+
+def _is_ignored(cell: NotebookNode) -> bool:
+    return any("ignore-output" in tag or "skip" in tag for tag in cell.metadata.get("tags", []))
+
+
+def main() -> int:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("command", choices=("refresh", "check"))
+    parser.add_argument("stems", nargs="*", metavar="STEM", help="chapters to refresh, such as 02-theorem-1; default: all")
+    given = parser.parse_args()
+    known = sorted(path.stem for path in CHAPTERS.glob("*.md"))
+    if unknown := set(given.stems) - set(known):
+        parser.error(f"no such chapter: {', '.join(sorted(unknown))}. Chapters: {', '.join(known)}")
+    if given.command == "refresh":
+        os.environ["OMP_NUM_THREADS"] = "1"
+        for stem in given.stems or known:
+            print("wrote", refresh(stem).relative_to(BOOK.parent), flush=True)
+    found = problems()
+    print("\n".join(found) or "text and notebooks agree")
+    return bool(found)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""The command line: ``python -m imr --help``."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from imr import data as images
+from imr.experiment import report
+from imr.experiment.protocol import PRESETS
+from imr.experiment.run import run
+
+app = typer.Typer(
+    help="Attention is a gradient step of multinomial regression on the features.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+DatasetName = StrEnum("DatasetName", {name: name for name in images.LOADERS})
+Preset = StrEnum("Preset", {name: name for name in PRESETS})
+Device = StrEnum("Device", {name: name for name in ("auto", "cpu", "cuda")})
+Root = Annotated[
+    Path | None,
+    typer.Option("--data", help="Folder of Fashion-MNIST; read only. Default: $IMR_DATA, then a per-user cache.", metavar="DIR"),
+]
+
+
+@app.command()
+def experiment(
+    preset: Annotated[Preset, typer.Option(help="How much to run. quick: two minutes on two cores.")] = Preset.quick,
+    dataset: Annotated[DatasetName, typer.Option(help="Which images.")] = DatasetName["fashion-mnist"],
+    root: Root = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the results. Default: runs/PRESET-DATASET-seedN.", metavar="DIR")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Fixes initial weights and the order of the batches.", min=0)] = 0,
+    device: Annotated[Device, typer.Option(help="Where to compute. auto: cuda where there is one.")] = Device.auto,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are there already.")] = False,
+) -> None:
+    """Train, evaluate on clean and noisy test images, and write results.json, table.md and iterates.png."""
+    folder = out or Path("runs", f"{preset}-{dataset}-seed{seed}")
+    if (folder / "results.json").exists() and not overwrite:
+        _refuse(f"{folder / 'results.json'} exists already: choose another --out, or say --overwrite to replace it")
+    if folder.exists() and not folder.is_dir():
+        _refuse(f"--out {folder} is a file, expected a folder or a new name")
+    chosen = _device(device)
+    loaded = _load(dataset, root)
+    results, model = run(PRESETS[preset](dataset.value, seed), loaded, chosen)
+    report.write(results, report.picture(results, model, loaded), folder)
+    print(report.table(results))
+    print(f"\nwritten: {folder}/results.json, table.md, iterates.png")
+
+
+@app.command()
+def data(
+    root: Root = None,
+    download: Annotated[bool, typer.Option("--download", help="Fetch Fashion-MNIST (30 MB) into the per-user cache.")] = False,
+) -> None:
+    """Say which data sets are there, and verify them by their checksums."""
+    try:
+        where = images.download() if download else images.folder(root)
+        sums = images.verify(where)
+    except images.DataError as error:
+        _refuse(str(error))
+    print(f"fashion-mnist  {where}")
+    for name, md5 in sums.items():
+        print(f"  {md5}  {name}  verified")
+    print("digits         embedded in scikit-learn, nothing to fetch")
+
+
+def _load(dataset: DatasetName, root: Path | None) -> images.Dataset:
+    try:
+        return images.load(dataset.value, root)
+    except images.DataError as error:
+        _refuse(str(error))
+
+
+def _device(name: Device) -> torch.device:
+    if name is Device.cuda and not torch.cuda.is_available():
+        _refuse("--device cuda: torch finds no CUDA device here; use --device cpu, or auto")
+    return torch.device("cuda" if name is Device.auto and torch.cuda.is_available() else name.value.replace("auto", "cpu"))
+
+
+def _refuse(message: str) -> None:
+    typer.echo(f"imr: {message}", err=True)
+    raise typer.Exit(2)
+
+
+if __name__ == "__main__":
+    app(prog_name="python -m imr")

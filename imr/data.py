@@ -1,0 +1,223 @@
+"""Images: Fashion-MNIST through torchvision, and scikit-learn's digits, which need no download."""
+
+import gzip
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from urllib.error import URLError
+
+import platformdirs
+import torch
+from torch import Tensor
+
+VALIDATION = 10_000  # the last of Fashion-MNIST's 60,000 training images; the test set chooses nothing
+
+
+class DataError(RuntimeError):
+    """A data set is missing, damaged or out of reach; the message says which file, what was found and what to do."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images X (n, height, width), float32 in [0, 1], and their classes y (n,), int64."""
+
+    X: Tensor
+    y: Tensor
+
+    def __len__(self) -> int:
+        """Count the images."""
+        return len(self.y)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set in its three splits; ``md5`` maps the files it was read from to their checksums."""
+
+    name: str
+    classes: tuple[str, ...]
+    train: Split
+    validation: Split
+    test: Split
+    md5: dict[str, str]
+
+
+def load(name: str, root: str | Path | None = None) -> Dataset:
+    """Load a data set by name.
+
+    Args:
+        name: "fashion-mnist" (28×28; 50,000 / 10,000 / 10,000) or "digits" (8×8, embedded in scikit-learn; 1,197 / 300 / 300).
+        root: folder of Fashion-MNIST, either torchvision's layout (``root/FashionMNIST/raw/*.gz``) or the four ``.gz``
+            files themselves; it is only read. Without it the folder is ``IMR_DATA``, then a per-user cache, into which
+            torchvision downloads the files (30 MB, once) if they are not there.
+
+    Raises:
+        ValueError: unknown name.
+        DataError: a file is missing or damaged, or the download failed.
+    """
+    if name not in LOADERS:
+        raise ValueError(f"unknown data set {name!r}, expected one of: {', '.join(LOADERS)}")
+    return LOADERS[name](root)
+
+
+def folder(root: str | Path | None = None) -> Path:
+    """Where Fashion-MNIST is looked for: the argument, then ``IMR_DATA``, then the per-user cache folder."""
+    return Path(root or os.environ.get("IMR_DATA") or cache()).expanduser()
+
+
+def cache() -> Path:
+    """The per-user folder for downloads and for the memory of verified files."""
+    return Path(platformdirs.user_cache_dir("imr", appauthor=False))
+
+
+def is_present(root: str | Path | None = None) -> bool:
+    """Whether the four files of Fashion-MNIST lie in the folder; neither verifies nor downloads them."""
+    return all((_raw(folder(root)) / name).is_file() for name, _ in _fashion_mnist().resources)
+
+
+def verify(root: str | Path | None = None) -> dict[str, str]:
+    """Check the four files of Fashion-MNIST against torchvision's MD5 sums, and return these by file name.
+
+    A file that was once found good is not read again while its size and time of change stay the same.
+
+    Raises:
+        DataError: names the first missing or damaged file, the MD5 expected and found, and what to do.
+    """
+    raw, expected = _raw(folder(root)), dict(_fashion_mnist().resources)
+    memory = cache() / "verified.json"
+    known = _read_json(memory)
+    for name, md5 in expected.items():
+        path = raw / name
+        if not path.is_file():
+            raise DataError(f"{path} is missing (Fashion-MNIST, MD5 {md5}). {_WAYS}")
+        stamp = [path.stat().st_size, path.stat().st_mtime_ns, md5]
+        if known.get(str(path.resolve())) != stamp:
+            found = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+            if found != md5:
+                raise DataError(
+                    f"{path} is damaged: its MD5 is {found}, expected {md5} ({stamp[0]:,} bytes). Delete it and fetch it anew. "
+                    f"{_WAYS}"
+                )
+            known[str(path.resolve())] = stamp
+    _write_json(memory, known)
+    return expected
+
+
+def download() -> Path:
+    """Download Fashion-MNIST into the per-user cache through torchvision, with a progress bar; return the folder.
+
+    Files that are there and whole are kept, damaged ones are replaced.
+
+    Raises:
+        DataError: no network, or the host does not answer; names the ways that remain.
+    """
+    target, dataset = cache(), _fashion_mnist()
+    raw = target / "FashionMNIST" / "raw"
+    for name, md5 in dataset.resources:
+        path = raw / name
+        if path.is_file() and hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() != md5:
+            path.unlink()
+        path.with_suffix("").unlink(missing_ok=True)  # torchvision takes an unpacked file for a whole one
+    try:
+        dataset(target, download=True)
+    except (URLError, OSError, RuntimeError) as error:
+        raise DataError(f"Fashion-MNIST could not be downloaded ({' '.join(str(error).split()) or type(error).__name__}). {_WAYS}") from error
+    finally:
+        for name, _ in dataset.resources:
+            (raw / name).with_suffix("").unlink(missing_ok=True)
+    return target
+
+
+_WAYS = (
+    "Three ways remain: run 'python -m imr data --download' with a network; copy the four .gz files from any machine that "
+    "has them and point IMR_DATA (or --data) at their folder; or use the data set 'digits', which needs no download."
+)
+
+
+def _load_fashion_mnist(root: str | Path | None) -> Dataset:
+    if folder(root) == cache() and not is_present():
+        download()
+    md5, dataset = verify(root), _fashion_mnist()
+    with tempfile.TemporaryDirectory() as scratch:  # torchvision reads unpacked files; the root stays as it is
+        raw = Path(scratch, "FashionMNIST", "raw")
+        raw.mkdir(parents=True)
+        for name in md5:
+            with gzip.open(_raw(folder(root)) / name) as packed, open(raw / name.removesuffix(".gz"), "wb") as out:
+                shutil.copyfileobj(packed, out)
+        train, test = (dataset(scratch, train=flag) for flag in (True, False))
+    X, y = train.data / 255, train.targets
+    return Dataset(
+        name="fashion-mnist",
+        classes=tuple(dataset.classes),
+        train=Split(X[:-VALIDATION], y[:-VALIDATION]),
+        validation=Split(X[-VALIDATION:], y[-VALIDATION:]),
+        test=Split(test.data / 255, test.targets),
+        md5=md5,
+    )
+
+
+def _load_digits(root: str | Path | None) -> Dataset:
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    X = torch.from_numpy(digits.images).float() / 16
+    y = torch.from_numpy(digits.target).long()
+    parts = [Split(X[a:b], y[a:b]) for a, b in ((0, 1197), (1197, 1497), (1497, 1797))]
+    md5 = hashlib.md5(digits.images.tobytes() + digits.target.tobytes(), usedforsecurity=False).hexdigest()
+    return Dataset("digits", tuple("0123456789"), *parts, md5={"sklearn.datasets.load_digits": md5})
+
+
+LOADERS: dict[str, Callable[[str | Path | None], Dataset]] = {"fashion-mnist": _load_fashion_mnist, "digits": _load_digits}
+
+
+def _raw(root: Path) -> Path:
+    nested = root / "FashionMNIST" / "raw"
+    return root if not nested.is_dir() and any(root.glob("*-ubyte.gz")) else nested
+
+
+
+
+def _fashion_mnist() -> type:
+    return _torchvision_datasets().FashionMNIST
+
+
+def _torchvision_datasets() -> ModuleType:
+    """Import torchvision.datasets, also where torchvision was built for CUDA and torch for the CPU.
+
+    There torchvision's compiled operators do not load, and the import ends at the two schemas that it expects of them.
+    Declared without an implementation they let it through; data sets and transforms need neither.
+    """
+    try:
+        from torchvision import datasets
+    except RuntimeError as error:
+        if "torchvision::nms" not in str(error):
+            raise
+        for loaded in [m for m in sys.modules if m.partition(".")[0] == "torchvision"]:
+            del sys.modules[loaded]
+        torch.library.define("torchvision::nms", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        torch.library.define("torchvision::qnms", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        from torchvision import datasets
+    return datasets
+
+
+def _read_json(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def _write_json(path: Path, content: dict) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
+            json.dump(content, file)
+        os.replace(file.name, path)
+    except OSError:
+        pass  # a memory that can't be kept costs a tenth of a second next time, nothing else
