@@ -12,6 +12,7 @@ from pathlib import Path
 import jupytext
 import nbformat
 from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 
 BOOK = Path(__file__).resolve().parent
@@ -57,7 +58,9 @@ def refresh(stem: str) -> Path:
 
 def problems(chapters: Path = CHAPTERS, notebooks: Path = NOTEBOOKS) -> list[str]:
     """Everything that makes a stored notebook unfit to be compared, one line each; empty if all is well."""
-    texts, twins = ({path.stem for path in folder.glob(glob)} for folder, glob in ((chapters, "*.md"), (notebooks, "*.ipynb")))
+    texts, twins = (
+        {path.stem for path in folder.glob(glob)} for folder, glob in ((chapters, "*.md"), (notebooks, "*.ipynb"))
+    )
     found = [f"{stem}: no executed twin; run make refresh CHAPTERS={stem}" for stem in sorted(texts - twins)]
     found += [f"{stem}: a twin without text in {chapters.name}/; delete it" for stem in sorted(twins - texts)]
     for stem in sorted(texts & twins):
@@ -106,7 +109,11 @@ def main() -> int:
     if given.command == "refresh":
         os.environ["OMP_NUM_THREADS"] = "1"
         for stem in given.stems or known:
-            print("wrote", refresh(stem).relative_to(BOOK.parent), flush=True)
+            try:
+                print("wrote", refresh(stem).relative_to(BOOK.parent), flush=True)
+            except CellExecutionError as error:
+                print(f"{stem}: a cell failed, the twin stays as it was\n{error}", file=sys.stderr)
+                return 1
     found = problems()
     print("\n".join(found) or "text and notebooks agree")
     return bool(found)

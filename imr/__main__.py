@@ -24,7 +24,9 @@ Preset = StrEnum("Preset", {name: name for name in PRESETS})
 Device = StrEnum("Device", {name: name for name in ("auto", "cpu", "cuda")})
 Root = Annotated[
     Path | None,
-    typer.Option("--data", help="Folder of Fashion-MNIST; read only. Default: $IMR_DATA, then a per-user cache.", metavar="DIR"),
+    typer.Option(
+        "--data", help="Folder of Fashion-MNIST; read only. Default: $IMR_DATA, then a per-user cache.", metavar="DIR"
+    ),
 ]
 
 
@@ -57,7 +59,9 @@ def experiment(
 @app.command()
 def data(
     root: Root = None,
-    download: Annotated[bool, typer.Option("--download", help="Fetch Fashion-MNIST (30 MB) into the per-user cache.")] = False,
+    download: Annotated[
+        bool, typer.Option("--download", help="Fetch Fashion-MNIST (30 MB) into the per-user cache.")
+    ] = False,
 ) -> None:
     """Say which data sets are there, and verify them by their checksums."""
     try:

@@ -25,7 +25,7 @@ class CrossAttentionBlock(nn.Module):
     """
 
     def __init__(self, d: int, k: int, h: float = 1.0, linear_map: bool = True, scale: float = 1.0) -> None:
-        """Draw prototypes of norm about 1 (small ones stay smooth in training, and withstand noise better); W starts at 0."""
+        """Draw prototypes of norm about 1 (small ones stay smooth in training and withstand noise); W starts at 0."""
         super().__init__()
         for name, value in {"d": d, "k": k}.items():
             if value < 1:

@@ -52,7 +52,7 @@ def load(name: str, root: str | Path | None = None) -> Dataset:
     """Load a data set by name.
 
     Args:
-        name: "fashion-mnist" (28×28; 50,000 / 10,000 / 10,000) or "digits" (8×8, embedded in scikit-learn; 1,197 / 300 / 300).
+        name: "fashion-mnist" (28×28 pixels; 50,000 / 10,000 / 10,000 images) or "digits" (8×8; 1,197 / 300 / 300).
         root: folder of Fashion-MNIST, either torchvision's layout (``root/FashionMNIST/raw/*.gz``) or the four ``.gz``
             files themselves; it is only read. Without it the folder is ``IMR_DATA``, then a per-user cache, into which
             torchvision downloads the files (30 MB, once) if they are not there.
@@ -101,8 +101,8 @@ def verify(root: str | Path | None = None) -> dict[str, str]:
             found = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
             if found != md5:
                 raise DataError(
-                    f"{path} is damaged: its MD5 is {found}, expected {md5} ({stamp[0]:,} bytes). Delete it and fetch it anew. "
-                    f"{_WAYS}"
+                    f"{path} is damaged: its MD5 is {found}, expected {md5} ({stamp[0]:,} bytes). "
+                    f"Delete it and fetch it anew. {_WAYS}"
                 )
             known[str(path.resolve())] = stamp
     _write_json(memory, known)
@@ -127,7 +127,8 @@ def download() -> Path:
     try:
         dataset(target, download=True)
     except (URLError, OSError, RuntimeError) as error:
-        raise DataError(f"Fashion-MNIST could not be downloaded ({' '.join(str(error).split()) or type(error).__name__}). {_WAYS}") from error
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"Fashion-MNIST could not be downloaded ({reason}). {_WAYS}") from error
     finally:
         for name, _ in dataset.resources:
             (raw / name).with_suffix("").unlink(missing_ok=True)
@@ -179,8 +180,6 @@ LOADERS: dict[str, Callable[[str | Path | None], Dataset]] = {"fashion-mnist": _
 def _raw(root: Path) -> Path:
     nested = root / "FashionMNIST" / "raw"
     return root if not nested.is_dir() and any(root.glob("*-ubyte.gz")) else nested
-
-
 
 
 def _fashion_mnist() -> type:

@@ -58,8 +58,9 @@ def losses(curves: dict[str, Sequence[float]], xlabel: str, ylabel: str) -> Figu
 
 
 def _draw_iterates(figure: Figure, Z: Tensor, names: Sequence[str]) -> None:
+    Z = Z.numpy()
     change = Z - Z[:, :1]
-    limit = change.abs().max().item() or 1.0
+    limit = abs(change).max() or 1.0
     axes = figure.subplots(2 * len(Z), Z.shape[1], squeeze=False)
     for image, name in enumerate(names):
         for iterate in range(Z.shape[1]):

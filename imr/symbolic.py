@@ -55,7 +55,7 @@ def derivative(f: Expr, entry: Indexed) -> Expr:
     bound = {index for s in f.atoms(Sum) for index in s.variables}
     if clash := bound & entry.free_symbols:
         names = ", ".join(sorted(map(str, clash)))
-        raise ValueError(f"the entry {entry} uses {names}, which is summed over in f; differentiate by an entry with other indices")
+        raise ValueError(f"the entry {entry} uses {names}, which is summed over in f; take an entry with other indices")
     return contract(f.diff(entry))
 
 
@@ -65,12 +65,12 @@ def contract(expr: Expr) -> Expr:
 
 
 def same(x: Expr, y: Expr) -> bool:
-    """Whether x = y is proved for all sizes: both are brought to one form and compared.
+    """Whether x = y is proved for all sizes: both sides are brought to one form and compared.
 
     True is a proof. False is not a disproof: an identity that needs more than linearity, delta contraction, the order of
-    finite sums and the expansion of products is missed, such as Σⱼ σ_j = 1.
+    finite sums and the expansion of products is missed, such as exp(x + y) = exp(x) exp(y).
     """
-    return _canonical(x - y) == 0 or expand(_canonical(x) - _canonical(y), power_exp=False) == 0
+    return expand(_canonical(x) - _canonical(y), power_exp=False) == 0
 
 
 def unfold(expr: Expr, definitions: dict[IndexedBase, Entry]) -> Expr:
@@ -78,10 +78,12 @@ def unfold(expr: Expr, definitions: dict[IndexedBase, Entry]) -> Expr:
 
     Indices that the definition sums over get names of their own in each place, so nothing is captured.
     """
-    return expr.replace(
-        lambda e: isinstance(e, Indexed) and e.base in definitions,
-        lambda e: _fresh(definitions[e.base](*e.indices)),
-    )
+
+    def instance(symbol: Indexed) -> Expr:
+        slots = [Dummy(integer=True) for _ in symbol.indices]
+        return _fresh(definitions[symbol.base](*slots)).xreplace(dict(zip(slots, symbol.indices, strict=True)))
+
+    return expr.replace(lambda e: isinstance(e, Indexed) and e.base in definitions, instance)
 
 
 class Formula:

@@ -47,7 +47,9 @@ def train(
     steps = -(-len(split) // protocol.batch_size) * protocol.epochs
     optimiser = torch.optim.AdamW(model.parameters(), protocol.learning_rate, weight_decay=protocol.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, protocol.learning_rate, total_steps=steps)
-    with tqdm(total=steps, desc=f"{name}, seed {seed}", unit="batch", leave=False, mininterval=0.5, disable=not progress) as bar:
+    with tqdm(
+        total=steps, desc=f"{name}, seed {seed}", unit="batch", leave=False, mininterval=0.5, disable=not progress
+    ) as bar:
         for _ in range(protocol.epochs):
             for rows in torch.randperm(len(split), generator=generator).split(protocol.batch_size):
                 X = split.X[rows]

@@ -1,0 +1,153 @@
+import copy
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import jupytext
+import nbformat
+import pytest
+import yaml
+from bs4 import BeautifulSoup
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "book"))
+import twins  # noqa: E402
+
+STEMS = sorted(path.stem for path in twins.CHAPTERS.glob("*.md"))
+
+
+def test_text_and_notebooks_agree():
+    assert STEMS
+    assert twins.problems() == []
+
+
+@pytest.fixture
+def pair(tmp_path):
+    """A good pair in a folder of its own, to be damaged."""
+    stem = STEMS[0]
+    (tmp_path / "text").mkdir()
+    (tmp_path / "twins").mkdir()
+    (tmp_path / "text" / f"{stem}.md").write_text((twins.CHAPTERS / f"{stem}.md").read_text())
+    notebook = nbformat.read(twins.NOTEBOOKS / f"{stem}.ipynb", as_version=4)
+
+    def problems(change=lambda nb: None, stem=stem):
+        damaged = copy.deepcopy(notebook)
+        change(damaged)
+        nbformat.write(damaged, tmp_path / "twins" / f"{stem}.ipynb")
+        return "\n".join(twins.problems(tmp_path / "text", tmp_path / "twins"))
+
+    return problems
+
+
+def _code(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def test_a_good_pair_has_no_problem(pair):
+    assert pair() == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda nb: _code(nb)[1].update(source="1 + 1"), "text and twin differ in cell"),
+        (lambda nb: nb.cells[0].update(source="# Another title"), "text and twin differ in cell 1"),
+        (lambda nb: nb.cells.pop(), "the text has"),
+        (lambda nb: _code(nb)[2].update(execution_count=None), "not executed from top to bottom"),
+        (lambda nb: _code(nb)[0].update(execution_count=7), "not executed from top to bottom"),
+        (lambda nb: [cell.update(outputs=[]) for cell in _code(nb)], "0 cells have an output that nbval compares"),
+        (lambda nb: nb.metadata.update(imr={"data": "other"}), "differ in their metadata"),
+    ],
+)
+def test_a_damaged_pair_is_found(pair, change, says):
+    assert says in pair(change)
+
+
+def test_a_twin_without_text_is_found(pair):
+    assert "a twin without text" in pair(stem="99-no-text")
+    assert "no executed twin" in pair(stem="99-no-text")
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_text_survives_a_round_trip(stem):
+    notebook = jupytext.read(twins.CHAPTERS / f"{stem}.md", fmt="md:myst")
+    again = jupytext.reads(jupytext.writes(notebook, fmt="md:myst"), fmt="md:myst")
+    assert [cell.source for cell in again.cells] == [cell.source for cell in notebook.cells]
+
+
+def test_no_output_is_exempt_from_comparison():
+    for stem in STEMS:
+        for cell in _code(nbformat.read(twins.NOTEBOOKS / f"{stem}.ipynb", as_version=4)):
+            assert not re.search("nbval|raises-exception", str(cell.metadata)), f"{stem}: {cell.source[:60]}"
+
+
+def test_every_chapter_is_in_the_table_of_contents():
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
+    files = [Path(chapter["file"]) for part in toc["parts"] for chapter in part["chapters"]]
+    assert sorted(file.name for file in files if file.parent.name == "notebooks") == STEMS
+
+
+def test_every_picture_of_a_chapter_has_its_data_compared():
+    for stem in STEMS:
+        for cell in _code(nbformat.read(twins.NOTEBOOKS / f"{stem}.ipynb", as_version=4)):
+            kinds = [set(output.get("data", {})) for output in cell.outputs]
+            if any("image/png" in kind for kind in kinds):
+                assert any(output.output_type == "stream" for output in cell.outputs), f"{stem}: {cell.source[:60]}"
+
+
+def test_equations_that_docstrings_name_are_in_the_book():
+    labels = set(re.findall(r"^\$\$ \((eq-[\w-]+)\)", "".join(p.read_text() for p in twins.CHAPTERS.glob("*.md")), re.M))
+    named = set(re.findall(r":eq:`([\w-]+)`", "".join(p.read_text() for p in (ROOT / "imr").rglob("*.py"))))
+    assert named
+    assert named <= labels
+
+
+def test_every_word_of_the_notation_table_is_in_the_package():
+    import importlib
+
+    for module, name in re.findall(r"`imr\.(\w+)\.(\w+)\(", (ROOT / "book" / "notation.md").read_text()):
+        assert callable(getattr(importlib.import_module(f"imr.{module}"), name))
+
+
+@pytest.fixture(scope="module")
+def html(tmp_path_factory):
+    """The book, built from nothing with warnings as errors."""
+    out = tmp_path_factory.mktemp("book")
+    command = ["jupyter-book", "build", ".", "--all", "-W", "-n", "--keep-going", "--path-output", str(out)]
+    tool = Path(sys.executable).with_name(command[0])
+    built = subprocess.run([str(tool), *command[1:]], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stdout[-3000:] + built.stderr[-3000:]
+    return out / "_build" / "html"
+
+
+def test_pages_load_nothing_from_another_host(html):
+    elsewhere = re.compile(r"^(https?:)?//")
+    pages = list(html.rglob("*.html"))
+    assert len(pages) > len(STEMS)
+    for page in pages:
+        soup = BeautifulSoup(page.read_text(), "html.parser")
+        loaded = [tag.get("src") for tag in soup.find_all(src=True)]
+        loaded += [tag["href"] for tag in soup.find_all("link", href=True) if "canonical" not in tag.get("rel", [])]
+        assert loaded
+        assert [address for address in loaded if elsewhere.match(address)] == [], page.name
+
+
+def test_style_sheets_load_nothing_from_another_host(html):
+    for sheet in html.rglob("*.css"):
+        assert not re.search(r"(url\(|@import)\s*[\"']?(https?:)?//", sheet.read_text(errors="ignore")), sheet.name
+
+
+def test_mathjax_is_served_from_the_book(html):
+    page = (html / "book" / "notebooks" / f"{STEMS[1]}.html").read_text()
+    source = re.search(r'src="([^"]*mathjax[^"]*)"', page).group(1)
+    assert (html / "book" / "notebooks" / source.partition("?")[0]).resolve().is_file()
+
+
+def test_every_file_speaks_of_no_machine():
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    texts = [ROOT / f for f in tracked if Path(f).suffix in {".py", ".md", ".ipynb", ".toml", ".yml", ".json", ".txt", ".cff"}]
+    own = Path(__file__)
+    for path in texts:
+        if path != own and path.exists():
+            assert not re.search(r"/(home|root|Users|tmp|work)/", path.read_text()), path
