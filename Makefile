@@ -22,7 +22,8 @@ book: $(INSTALLED) ## build the HTML book, warnings are errors
 	@echo "The book is built. Open $(CURDIR)/_build/html/index.html"
 
 test: $(INSTALLED) ## run everything: linter, unit tests, text against notebook, nbval, strict build (IMR_DATA=DIR: with Fashion-MNIST)
-	$(BIN)/ruff check
+	$(BIN)/ruff check --quiet
+	$(BIN)/ruff format --check --quiet
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 refresh: $(INSTALLED) ## execute chapters anew into book/notebooks: make refresh [CHAPTERS="02-theorem-1 ..."]

@@ -88,6 +88,12 @@ def test_every_chapter_is_in_the_table_of_contents():
     assert sorted(file.name for file in files if file.parent.name == "notebooks") == STEMS
 
 
+def test_code_fits_the_page():
+    for stem in STEMS:
+        for cell in _code(jupytext.read(twins.CHAPTERS / f"{stem}.md", fmt="md:myst")):
+            assert max(map(len, cell.source.splitlines())) <= 84, f"{stem}: {cell.source}"
+
+
 def test_every_picture_of_a_chapter_has_its_data_compared():
     for stem in STEMS:
         for cell in _code(nbformat.read(twins.NOTEBOOKS / f"{stem}.ipynb", as_version=4)):
@@ -133,6 +139,14 @@ def test_pages_load_nothing_from_another_host(html):
         assert [address for address in loaded if elsewhere.match(address)] == [], page.name
 
 
+def test_all_mathematics_was_parsed(html):
+    for page in html.glob("book/**/*.html"):
+        article = BeautifulSoup(page.read_text(), "html.parser").find("article")
+        for part in article.select("pre, code, .math, script"):
+            part.decompose()
+        assert "$" not in article.get_text(), page.name
+
+
 def test_style_sheets_load_nothing_from_another_host(html):
     for sheet in html.rglob("*.css"):
         assert not re.search(r"(url\(|@import)\s*[\"']?(https?:)?//", sheet.read_text(errors="ignore")), sheet.name
@@ -146,7 +160,9 @@ def test_mathjax_is_served_from_the_book(html):
 
 def test_every_file_speaks_of_no_machine():
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
-    texts = [ROOT / f for f in tracked if Path(f).suffix in {".py", ".md", ".ipynb", ".toml", ".yml", ".json", ".txt", ".cff"}]
+    texts = [
+        ROOT / f for f in tracked if Path(f).suffix in {".py", ".md", ".ipynb", ".toml", ".yml", ".json", ".txt", ".cff"}
+    ]
     own = Path(__file__)
     for path in texts:
         if path != own and path.exists():

@@ -81,7 +81,13 @@ def test_an_unknown_name_lists_the_known_ones():
 def test_a_missing_file_is_named_with_its_md5_and_what_to_do(tmp_path):
     with pytest.raises(data.DataError) as error:
         data.load("fashion-mnist", tmp_path)
-    for part in ("train-images-idx3-ubyte.gz is missing", "8d4fb7e6c68d591d4c3dfef9ec88bf0d", "--download", "IMR_DATA", "digits"):
+    for part in (
+        "train-images-idx3-ubyte.gz is missing",
+        "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+        "--download",
+        "IMR_DATA",
+        "digits",
+    ):
         assert part in str(error.value)
 
 

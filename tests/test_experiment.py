@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from imr.experiment.run import run
 from imr.experiment.training import train, weighted_loss
 
 CPU = torch.device("cpu")
+RESULTS = Path(__file__).resolve().parents[1] / "book" / "results" / "quick"
 KEYS = ["model", "train_noise", "test_noise", "iterate", "seed", "accuracy", "loss", "parameters", "seconds"]
 
 
@@ -198,3 +200,12 @@ def test_quick_on_the_real_fashion_mnist(tmp_path):
     assert final[block, 0.0] > final[regression, 0.0] + 0.02
     for sigma in (0.1, 0.3, 0.5):
         assert final[block, sigma] > final[regression, sigma]
+    recorded = json.loads((RESULTS / "results.json").read_text())["records"]
+    for now, then in zip(records, recorded, strict=True):
+        assert [now[key] for key in KEYS[:5]] == [then[key] for key in KEYS[:5]]
+        assert abs(now["accuracy"] - then["accuracy"]) < 0.01  # another machine adds in another order
+
+
+def test_the_committed_table_is_made_from_the_committed_records():
+    results = json.loads((RESULTS / "results.json").read_text())
+    assert (RESULTS / "table.md").read_text() == report.table(results) + "\n"

@@ -5,7 +5,7 @@ import time
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from imr.data import Split
 from imr.experiment.models import MultinomialRegression, build
