@@ -135,7 +135,7 @@ def test_pages_load_nothing_from_another_host(html):
         soup = BeautifulSoup(page.read_text(), "html.parser")
         loaded = [tag.get("src") for tag in soup.find_all(src=True)]
         loaded += [tag["href"] for tag in soup.find_all("link", href=True) if "canonical" not in tag.get("rel", [])]
-        assert loaded
+        assert loaded or page.parent == html, page.name  # the root only redirects
         assert [address for address in loaded if elsewhere.match(address)] == [], page.name
 
 

@@ -1,3 +1,4 @@
+import itertools
 import json
 import subprocess
 import sys
@@ -102,7 +103,7 @@ def test_the_block_is_iterated():
     X = torch.rand(5, 8, 8)
     states = [to_tokens(Z, 4) for Z in model.features(X)]
     assert len(states) == 4
-    for before, after in zip(states, states[1:], strict=False):
+    for before, after in itertools.pairwise(states):
         assert torch.allclose(after, model.block(before))
     assert torch.equal(model(X)[0], model.read_out(X.flatten(1)))
     assert model(X).shape == (4, 5, 10)
