@@ -1,6 +1,6 @@
 # Every target that needs it makes .venv first. PYTHON=python3.12 make ... chooses the interpreter.
 .DEFAULT_GOAL := help
-.PHONY: help book test refresh serve clean
+.PHONY: help book test refresh ledger bench mutants serve clean
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
@@ -25,9 +25,21 @@ test: $(INSTALLED) ## run everything: linter, unit tests, text against notebook,
 	$(BIN)/ruff check --quiet
 	$(BIN)/ruff format --check --quiet
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+	$(BIN)/python book/ledger.py check
 
 refresh: $(INSTALLED) ## execute chapters anew into book/notebooks: make refresh [CHAPTERS="02-theorem-1 ..."]
 	$(BIN)/python book/twins.py refresh $(CHAPTERS)
+
+ledger: $(INSTALLED) ## run the witnesses of the book's claims and make the ledger's pages from what they said
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile tests/test_proofs.py tests/test_claims.py book/notebooks
+	$(BIN)/python book/ledger.py write
+
+bench: $(INSTALLED) ## measure the closed forms against automatic differentiation, side by side
+	OMP_NUM_THREADS= $(BIN)/python -m imr bench
+
+mutants: $(INSTALLED) ## change imr/ in every small way and see which changes the tests miss (takes long)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check mutmut==3.8.1
+	$(BIN)/mutmut run; $(BIN)/mutmut results
 
 serve: book ## build the book and serve it on http://localhost:8000
 	$(BIN)/python -m http.server --bind localhost --directory _build/html 8000

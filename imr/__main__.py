@@ -1,13 +1,18 @@
 """The command line: ``python -m imr --help``."""
 
+import json
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
+import pandas as pd
 import torch
 import typer
+from tqdm import tqdm
 
+from imr import bench as benchmarks
 from imr import data as images
+from imr import flow
 from imr.experiment import report
 from imr.experiment.protocol import PRESETS
 from imr.experiment.run import run
@@ -38,7 +43,7 @@ def experiment(
     out: Annotated[
         Path | None, typer.Option(help="Folder for the results. Default: runs/PRESET-DATASET-seedN.", metavar="DIR")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Fixes initial weights and the order of the batches.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Fixes initial weights and the order of the batches.", min=0, max=2**32 - 1)] = 0,
     device: Annotated[Device, typer.Option(help="Where to compute. auto: cuda where there is one.")] = Device.auto,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are there already.")] = False,
 ) -> None:
@@ -46,8 +51,12 @@ def experiment(
     folder = out or Path("runs", f"{preset}-{dataset}-seed{seed}")
     if (folder / "results.json").exists() and not overwrite:
         _refuse(f"{folder / 'results.json'} exists already: choose another --out, or say --overwrite to replace it")
-    if folder.exists() and not folder.is_dir():
-        _refuse(f"--out {folder} is a file, expected a folder or a new name")
+    if dataset.value == "digits" and root:
+        _refuse("--data is for fashion-mnist: the digits are embedded in scikit-learn")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        _refuse(f"--out {folder} cannot be written ({error.strerror}): name another folder")
     chosen = _device(device)
     loaded = _load(dataset, root)
     results, model = run(PRESETS[preset](dataset.value, seed), loaded, chosen)
@@ -68,11 +77,31 @@ def data(
         where = images.download() if download else images.folder(root)
         sums = images.verify(where)
     except images.DataError as error:
+        print("digits         embedded in scikit-learn, nothing to fetch")
         _refuse(str(error))
+    print("digits         embedded in scikit-learn, nothing to fetch")
     print(f"fashion-mnist  {where}")
     for name, md5 in sums.items():
         print(f"  {md5}  {name}  verified")
-    print("digits         embedded in scikit-learn, nothing to fetch")
+
+
+@app.command()
+def bench(
+    device: Annotated[Device, typer.Option(help="Where to compute. auto: cuda where there is one.")] = Device.auto,
+    out: Annotated[Path | None, typer.Option(help="Write the figures to this JSON file too.", metavar="FILE")] = None,
+) -> None:
+    """Time the closed forms against automatic differentiation, side by side, and measure peak memory."""
+    chosen = _device(device)
+    rows = [benchmarks.compare(case) for case in tqdm(benchmarks.cases(device=chosen.type), unit="case")]
+    print(pd.DataFrame(rows).to_markdown(index=False, floatfmt=("", ".1f", ".1f", ".2f", ".0e")))
+    n, d = 16_384, 64
+    Z, form = torch.randn(n, d, device=chosen), torch.randn(d, d, device=chosen) / d
+    peak = benchmarks.peak_memory(flow.quadratic_field(form, torch.arange(n, device=chosen)), Z)
+    print(f"\nquadratic flow, n={n} d={d}, float32: peak of {peak >> 20} MiB; one n×n matrix has {4 * n * n >> 20} MiB")
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {chosen}")
+    if out:
+        settings = {"torch": torch.__version__, "threads": torch.get_num_threads(), "device": str(chosen)}
+        out.write_text(json.dumps({"environment": settings, "cases": rows, "peak_bytes": peak}, indent=1) + "\n")
 
 
 def _load(dataset: DatasetName, root: Path | None) -> images.Dataset:

@@ -1,20 +1,23 @@
-"""The gradients of the potentials in closed form: attention, on torch's fused kernel."""
+"""The gradients of the potentials in closed form: attention, on torch's fused kernel where there is one."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from imr.potentials import require_same_features
+from imr.potentials import linear_logits, require_form, require_same_features
+
+BLOCK = 1 << 20  # entries of the softmax held at a time where no fused kernel exists: 4 MiB in float32, fits a cache
 
 
 def cross_attention(Z: Tensor, theta: Tensor, scale: float = 1.0) -> Tensor:
-    """CA(Z, θ) = σ(s Zθᵀ)θ, the gradient of Σᵢ LSEᵢ(s Zθᵀ)/s in Z (Theorem 1, Eq. 2.5).
+    """CA(Z, θ) = σ(s Zθᵀ)θ, the gradient of Σᵢ LSEᵢ(s Zθᵀ)/s in Z (Theorem 1, :eq:`eq-ca`).
 
     Each row is the average prototype under the softmax of that token: queries Z, keys and values both θ.
-    Rows of Z do not see each other, so all of them go through the fused kernel as one sequence, and no n×k matrix is kept.
+    Rows of Z do not see each other, so all go through the fused kernel as one sequence, and no n×k matrix is kept.
 
     Args:
         Z: features (..., n, d), the queries.
-        theta: prototypes (k, d), keys and values; or (..., k, d), one set for each batch element.
+        theta: prototypes (k, d), keys and values; or (..., k, d), with batch dimensions that broadcast.
         scale: s, multiplies the logits. 1 is the gradient; 1/√d is the usual transformer.
 
     Returns:
@@ -25,7 +28,139 @@ def cross_attention(Z: Tensor, theta: Tensor, scale: float = 1.0) -> Tensor:
     """
     require_same_features(Z, theta)
     if theta.ndim == 2:
-        queries, keys = Z.reshape(1, 1, -1, Z.shape[-1]), theta[None, None]  # (1, 1, n', d), (1, 1, k, d)
-    else:
-        queries, keys = Z, theta
-    return F.scaled_dot_product_attention(queries, keys, keys, scale=scale).reshape(Z.shape)
+        return _fused(Z.reshape(1, -1, Z.shape[-1]), theta[None], theta[None], scale).reshape(Z.shape)
+    batch = torch.broadcast_shapes(Z.shape[:-2], theta.shape[:-2])
+    Z, theta = (X.expand(*batch, *X.shape[-2:]) for X in (Z, theta))
+    return _fused(Z, theta, theta, scale)
+
+
+def self_attention(Z: Tensor, phi: Tensor, scale: float = 1.0, causal: bool = False) -> Tensor:
+    """SA(Z, φ) = σ(s Zφφᵀ Zᵀ) Zφφᵀ, each token as a query (:eq:`eq-sa`).
+
+    Queries and keys are Zφ, values Zφφᵀ: tied, and the output map is φ transposed.
+
+    Args:
+        Z: features (..., n, d).
+        phi: factor (d, r) of θ = φφᵀ, or (heads, d, r): then the sum over the heads.
+        scale: s, multiplies the logits.
+        causal: token i attends to tokens j ≤ i only.
+
+    Returns:
+        (..., n, d), in the dtype and on the device of ``Z``; no n×n matrix is kept.
+
+    Raises:
+        ValueError: ``phi`` does not fit ``Z``.
+    """
+    _require_factor(Z, phi)
+    if phi.ndim == 3:
+        Q = torch.einsum("...nd,hdr->...hnr", Z, phi)
+        reads = _fused(Q, Q, Q, scale, causal)  # σ_h Zφ_h, (..., h, n, r): values before the output map, which is linear
+        return torch.einsum("...hnr,hdr->...nd", reads, phi)
+    Q = Z @ phi  # (..., n, d) x (d, r) -> (..., n, r)
+    return _fused(Q, Q, Q, scale, causal) @ phi.mT
+
+
+def companion(Z: Tensor, phi: Tensor, scale: float = 1.0, causal: bool = False) -> Tensor:
+    """SA*(Z, φ) = σ(s Zφφᵀ Zᵀ)ᵀ Zφφᵀ, each token as a key of all others: the transposed read (:eq:`eq-companion`).
+
+    For the symmetric logits of θ = φφᵀ its weights σᵀ are a softmax over the *queries*. With ``causal`` it is
+    anti-causal: token p receives from tokens i ≥ p.
+
+    Args:
+        Z: features (..., n, d).
+        phi: factor (d, r), or (heads, d, r): then the sum over the heads.
+        scale: s, multiplies the logits.
+        causal: mask of the softmax that is transposed.
+
+    Returns:
+        (..., n, d); the softmax is held in blocks of rows, never whole.
+
+    Raises:
+        ValueError: ``phi`` does not fit ``Z``.
+    """
+    _require_factor(Z, phi)
+    if phi.ndim == 3:
+        Q = torch.einsum("...nd,hdr->...hnr", Z, phi)
+        return torch.einsum("...hnr,hdr->...nd", _both_reads(Q, Q, None, Q, scale, causal)[1], phi)
+    Q = Z @ phi
+    return _both_reads(Q, Q, None, Q, scale, causal)[1] @ phi.mT
+
+
+def quadratic_attention(Z: Tensor, theta: Tensor, scale: float = 1.0, causal: bool = False) -> Tensor:
+    """σZθᵀ + σᵀZθ with σ = σ(s ZθZᵀ): the gradient of Σᵢ LSEᵢ(s ZθZᵀ)/s in Z (:prf:ref:`thm-quadratic`).
+
+    The first term is each token as a query, the second each token as a key. For θ = φφᵀ they are
+    :func:`self_attention` and :func:`companion`; here both come from one softmax.
+
+    Args:
+        Z: features (..., n, d).
+        theta: bilinear form (d, d), not necessarily symmetric.
+        scale: s, multiplies the logits.
+        causal: N_ij = −∞ for j > i.
+
+    Returns:
+        (..., n, d); the softmax is held in blocks of rows, never whole.
+
+    Raises:
+        ValueError: ``theta`` is not (d, d).
+    """
+    require_form(Z, theta)
+    as_query, as_key = _both_reads(Z @ theta, Z, Z @ theta.mT, Z @ theta, scale, causal)
+    return as_query + as_key
+
+
+def perceptron(Z: Tensor, W: Tensor, activation: str = "gelu") -> Tensor:
+    """g'(ZWᵀ)W, the gradient of :func:`imr.potentials.mlp`: a two-layer perceptron with tied weights (:eq:`eq-mlp`).
+
+    Args:
+        Z: features (..., n, d).
+        W: rows are the hidden units (r, d).
+        activation: g' by name: "sigmoid", "relu" or "gelu".
+
+    Returns:
+        (..., n, d).
+
+    Raises:
+        ValueError: unknown activation, or shapes that do not fit.
+    """
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"unknown activation {activation!r}, expected one of: {', '.join(ACTIVATIONS)}")
+    return ACTIVATIONS[activation](linear_logits(Z, W)) @ W  # (..., n, r) x (r, d) -> (..., n, d)
+
+
+ACTIVATIONS = {"sigmoid": torch.sigmoid, "relu": F.relu, "gelu": F.gelu}
+
+
+def _fused(Q: Tensor, K: Tensor, V: Tensor, scale: float, causal: bool = False) -> Tensor:
+    """Torch's scaled_dot_product_attention, given four axes: with fewer it falls back to a slow path on the CPU."""
+    missing = max(0, 4 - Q.ndim)
+    Q, K, V = (X[(None,) * missing] for X in (Q, K, V))
+    result = F.scaled_dot_product_attention(Q, K, V, scale=scale, is_causal=causal)
+    return result[(0,) * missing]
+
+
+def _both_reads(
+    Q: Tensor, K: Tensor, V: Tensor | None, U: Tensor, scale: float, causal: bool
+) -> tuple[Tensor | None, Tensor]:
+    """σV and σᵀU for σ = softmax(s QKᵀ), a block of rows at a time; V may be None."""
+    n = Q.shape[-2]
+    rows = max(1, BLOCK // max(1, Q[..., 0].numel()))
+    token = torch.arange(n, device=Q.device)
+    as_query, as_key = [], torch.zeros_like(U)
+    for part in token.split(rows):
+        block = slice(int(part[0]), int(part[-1]) + 1)
+        N = scale * (Q[..., block, :] @ K.mT)  # (..., rows, n)
+        if causal:
+            N = N.masked_fill(token > part[:, None], -torch.inf)
+        sigma = N.softmax(-1)
+        as_key = as_key + sigma.mT @ U[..., block, :]
+        if V is not None:
+            as_query.append(sigma @ V)
+    return (torch.cat(as_query, dim=-2) if V is not None else None), as_key
+
+
+def _require_factor(Z: Tensor, phi: Tensor) -> None:
+    if Z.ndim < 2 or phi.ndim not in (2, 3) or phi.shape[-2] != Z.shape[-1]:
+        raise ValueError(
+            f"Z has shape {tuple(Z.shape)} and phi {tuple(phi.shape)}, expected (..., n, d) and (d, r) or (heads, d, r)"
+        )

@@ -95,7 +95,7 @@ def verify(root: str | Path | None = None) -> dict[str, str]:
     for name, md5 in expected.items():
         path = raw / name
         if not path.is_file():
-            raise DataError(f"{path} is missing (Fashion-MNIST, MD5 {md5}). {_WAYS}")
+            raise DataError(f"{name} of Fashion-MNIST (MD5 {md5}) is missing in {folder(root)}. {_WAYS}")
         stamp = [path.stat().st_size, path.stat().st_mtime_ns, md5]
         if known.get(str(path.resolve())) != stamp:
             found = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()

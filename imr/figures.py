@@ -28,20 +28,12 @@ def iterates(Z: Tensor, names: Sequence[str], title: str = "") -> Figure:
 
 
 def overview(Z: Tensor, names: Sequence[str], records: pd.DataFrame) -> Figure:
-    """Draw :func:`iterates` on the left and :func:`accuracy` of the records on the right."""
+    """Draw :func:`iterates` on the left and accuracy against the iterate from the records on the right."""
     figure = plt.figure(figsize=(1.1 * Z.shape[1] + 5, 2.0 * Z.shape[0] + 0.8), layout="constrained")
     plt.close(figure)
     left, right = figure.subfigures(1, 2, width_ratios=[1.1 * Z.shape[1], 5])
     _draw_iterates(left, Z, names)
     _draw_accuracy(right.subplots(), records)
-    return figure
-
-
-def accuracy(records: pd.DataFrame) -> Figure:
-    """Draw accuracy against the iterate, one line for each noise level; multinomial regression dashed."""
-    figure, ax = plt.subplots(figsize=(6, 4), layout="constrained")
-    plt.close(figure)
-    _draw_accuracy(ax, records)
     return figure
 
 

@@ -1,15 +1,19 @@
-"""The scalars: cross-entropy of multinomial regression as a function of the features.
+"""The scalars: potentials of the features, whose gradients are the layers.
 
 Conventions of the whole package: features ``Z`` have one token in each row, shape (..., n, d); prototypes ``theta`` have
-one class in each row, shape (k, d); labels ``C`` have shape (..., n, k) and rows that sum to one. The loss is the *sum*
-over tokens, not the mean, so that its gradient carries no factor 1/n.
+one class in each row, shape (k, d). Labels ``C`` are either probabilities, a floating-point matrix (..., n, k) whose rows
+sum to one, or class numbers, an integer tensor (..., n). Losses are *sums* over tokens, not means, so that their
+gradients carry no factor 1/n. ``scale`` is the s of softmax(s·N), an inverse temperature; each potential is divided by
+it, so that its gradient is that of attention with this scale and prefactor one.
 """
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
 def linear_logits(Z: Tensor, theta: Tensor) -> Tensor:
-    """The linear model N = Zθᵀ (Chapter 1).
+    """The linear model N = Zθᵀ (:eq:`eq-logits`).
 
     Args:
         Z: features (..., n, d).
@@ -25,37 +29,54 @@ def linear_logits(Z: Tensor, theta: Tensor) -> Tensor:
     return Z @ theta.mT  # (..., n, d) x (..., d, k) -> (..., n, k)
 
 
-def cross_entropy(N: Tensor, C: Tensor) -> Tensor:
-    """CE(N, C) = Σᵢ LSEᵢ(N) − ⟨C, N⟩, summed over the tokens (Chapter 1).
+def quadratic_logits(Z: Tensor, theta: Tensor, causal: bool = False) -> Tensor:
+    """The quadratic model N = ZθZᵀ, whose classes are the tokens (:eq:`eq-quadratic-logits`).
 
     Args:
-        N: logits (..., n, k).
-        C: labels (..., n, k), one-hot or soft; rows sum to one.
+        Z: features (..., n, d).
+        theta: bilinear form (d, d).
+        causal: set N_ij = −∞ for j > i, so that token i may only point at itself and earlier tokens.
+
+    Returns:
+        Logits (..., n, n).
+
+    Raises:
+        ValueError: ``theta`` is not (d, d).
+    """
+    require_form(Z, theta)
+    N = Z @ theta @ Z.mT  # (..., n, d) x (d, d) x (..., d, n) -> (..., n, n)
+    return N.masked_fill(future(N.shape[-1], N.device), -torch.inf) if causal else N
+
+
+def cross_entropy(N: Tensor, C: Tensor) -> Tensor:
+    """CE(N, C) = Σᵢ LSEᵢ(N) − ⟨C, N⟩, summed over the tokens (:eq:`eq-cross-entropy`).
+
+    Args:
+        N: logits (..., n, k). Where they are −∞ (masked), the label must be zero.
+        C: probabilities (..., n, k), or class numbers (..., n).
 
     Returns:
         The loss in nats, shape (...): one scalar for each batch element.
 
     Raises:
-        ValueError: ``C`` is not of the shape of ``N``.
+        ValueError: ``C`` does not fit the logits.
     """
-    if C.shape[-2:] != N.shape[-2:]:
-        raise ValueError(
-            f"C has shape {tuple(C.shape)}, expected (..., {N.shape[-2]}, {N.shape[-1]}) like the logits: one row for each "
-            "token, one column for each class. From class numbers: torch.nn.functional.one_hot(y, k).to(Z.dtype)"
-        )
-    return (N.logsumexp(-1) - (C * N).sum(-1)).sum(-1)  # (..., n, k) -> (..., n) -> (...)
+    require_labels(C, *N.shape[-2:])
+    if C.is_floating_point():
+        scores = (C * N.masked_fill(C == 0, 0)).sum(-1)  # 0·(−∞) counts as 0
+    else:
+        scores = N.gather(-1, C.expand(N.shape[:-1])[..., None])[..., 0]
+    return (N.logsumexp(-1) - scores).sum(-1)  # (..., n, k) -> (..., n) -> (...)
 
 
 def linear(Z: Tensor, theta: Tensor, C: Tensor, scale: float = 1.0) -> Tensor:
-    """L(Z, θ) = CE(s Zθᵀ, C) / s, the potential of cross-attention (Chapter 2).
-
-    Dividing by the scale s (an inverse temperature) keeps the gradient's prefactor at one: −∇L = Cθ − σ(s Zθᵀ)θ.
+    """L(Z, θ) = CE(s Zθᵀ, C)/s, the potential of cross-attention (:eq:`eq-linear-potential`).
 
     Args:
         Z: features (..., n, d).
         theta: class prototypes (k, d).
-        C: labels (..., n, k), rows sum to one.
-        scale: s > 0, as in torch's ``scaled_dot_product_attention``; 1 is plain multinomial regression.
+        C: labels, (..., n, k) or (..., n).
+        scale: s > 0; 1 is plain multinomial regression.
 
     Returns:
         The loss in nats, shape (...).
@@ -63,9 +84,69 @@ def linear(Z: Tensor, theta: Tensor, C: Tensor, scale: float = 1.0) -> Tensor:
     Raises:
         ValueError: shapes that do not fit, or a scale that is not positive.
     """
-    if not scale > 0:
-        raise ValueError(f"scale is {scale}, expected a positive number: it multiplies the logits (1.0 leaves them alone)")
+    require_positive(scale)
     return cross_entropy(scale * linear_logits(Z, theta), C) / scale
+
+
+def quadratic(Z: Tensor, theta: Tensor, C: Tensor, scale: float = 1.0, causal: bool = False) -> Tensor:
+    """L(Z, θ) = CE(s ZθZᵀ, C)/s, the potential of self-attention for θ = φφᵀ (:eq:`eq-quadratic-potential`).
+
+    Args:
+        Z: features (..., n, d).
+        theta: bilinear form (d, d).
+        C: labels, (..., n, n) or (..., n): which token each token should point at.
+        scale: s > 0.
+        causal: as in :func:`quadratic_logits`.
+
+    Returns:
+        The loss in nats, shape (...).
+
+    Raises:
+        ValueError: shapes that do not fit, or a scale that is not positive.
+    """
+    require_positive(scale)
+    return cross_entropy(scale * quadratic_logits(Z, theta, causal), C) / scale
+
+
+def multi_head(Z: Tensor, phi: Tensor, C: Tensor, scale: float = 1.0) -> Tensor:
+    """Σ_h L(Z, φ_h φ_hᵀ): one quadratic potential for each head, with the same labels (:eq:`eq-heads`).
+
+    ``phi`` is (heads, d, r); the result has shape (...), in nats.
+    """
+    return torch.stack([quadratic(Z, head @ head.mT, C, scale) for head in phi]).sum(0)
+
+
+def mlp(Z: Tensor, W: Tensor, activation: str = "gelu") -> Tensor:
+    """U(Z) = Σᵢᵣ g((ZWᵀ)ᵢᵣ), the potential of a tied two-layer perceptron: ∇U = g'(ZWᵀ)W (:eq:`eq-mlp-potential`).
+
+    Args:
+        Z: features (..., n, d).
+        W: rows are the hidden units (r, d).
+        activation: g' by name: "sigmoid" (g = softplus, Theorem 1 with two classes), "relu" (g = ½relu²) or "gelu".
+
+    Returns:
+        The potential, shape (...).
+
+    Raises:
+        ValueError: unknown activation, or shapes that do not fit.
+    """
+    if activation not in ANTIDERIVATIVES:
+        raise ValueError(f"unknown activation {activation!r}, expected one of: {', '.join(ANTIDERIVATIVES)}")
+    return ANTIDERIVATIVES[activation](linear_logits(Z, W)).sum((-2, -1))
+
+
+def _gelu_antiderivative(x: Tensor) -> Tensor:
+    erf, density = torch.erf(x / 2**0.5), torch.exp(-(x**2) / 2) / (2 * torch.pi) ** 0.5
+    return (x**2 * (1 + erf) - erf) / 4 + x * density / 2
+
+
+ANTIDERIVATIVES = {"sigmoid": F.softplus, "relu": lambda x: F.relu(x) ** 2 / 2, "gelu": _gelu_antiderivative}
+"""The g of :func:`mlp` for each activation g'."""
+
+
+def future(n: int, device: torch.device | None = None) -> Tensor:
+    """The mask (n, n) that is True where j > i: what a causal model must not see."""
+    return torch.ones(n, n, dtype=torch.bool, device=device).triu(1)
 
 
 def require_same_features(Z: Tensor, theta: Tensor) -> None:
@@ -81,3 +162,33 @@ def require_same_features(Z: Tensor, theta: Tensor) -> None:
             f"theta has shape {tuple(theta.shape)}, expected (k, {Z.shape[-1]}): its last axis must be the d of "
             f"Z {tuple(Z.shape)}{hint}"
         )
+
+
+def require_form(Z: Tensor, theta: Tensor) -> None:
+    """Raise a ValueError unless Z is (..., n, d) and theta (d, d)."""
+    if Z.ndim < 2 or theta.shape != (Z.shape[-1], Z.shape[-1]):
+        raise ValueError(
+            f"Z has shape {tuple(Z.shape)} and theta {tuple(theta.shape)}, expected (..., n, d) and (d, d). "
+            "From a factor phi (d, r): theta = phi @ phi.T"
+        )
+
+
+def require_labels(C: Tensor, n: int, k: int) -> None:
+    """Raise a ValueError unless C is a floating-point (..., n, k) or an integer (..., n) with entries in 0 … k − 1."""
+    if C.is_floating_point():
+        fits, expected = C.shape[-2:] == (n, k), f"(..., {n}, {k})"
+    else:
+        fits, expected = C.ndim > 0 and C.shape[-1] == n and C.dtype == torch.int64, f"(..., {n}), int64"
+    if not fits:
+        raise ValueError(
+            f"C has shape {tuple(C.shape)} and dtype {C.dtype}, expected {expected}: probabilities are a floating-point "
+            "matrix with one row for each token and one column for each class, class numbers are an int64 vector"
+        )
+    if not C.is_floating_point() and C.numel() and not 0 <= C.min() <= C.max() < k:
+        raise ValueError(f"C has class numbers from {C.min()} to {C.max()}, expected 0 to {k - 1}")
+
+
+def require_positive(scale: float) -> None:
+    """Raise a ValueError unless the scale is positive."""
+    if not scale > 0:
+        raise ValueError(f"scale is {scale}, expected a positive number: it multiplies the logits (1.0 leaves them alone)")

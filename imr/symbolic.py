@@ -2,15 +2,31 @@
 
 SymPy differentiates sums of indexed symbols, but leaves Kronecker deltas and nested sums as they fall. This module
 contracts the deltas, brings sums into one order with one set of names, and so *decides* many identities for every size
-at once (Chapter 2). Two conventions make it sound: every index runs from 1 to its size, and every free index lies in its
-range, so that Σₐ δ(a,q) f(a) = f(q) needs no case distinction.
+at once. Two conventions make it sound: every index runs from 1 to its size, and every free index lies in the range of
+whatever it is compared with, so that Σₐ δ(a,q) f(a) = f(q) needs no case distinction. A delta between two summed indices
+of different ranges would need one, and is refused.
 """
 
 from collections.abc import Callable, Iterator
 from functools import reduce
 from itertools import permutations, product
 
-from sympy import Add, Dummy, Expr, Indexed, IndexedBase, KroneckerDelta, Mul, Sum, Symbol, exp, expand, log, symbols
+from sympy import (
+    Add,
+    Dummy,
+    Expr,
+    Indexed,
+    IndexedBase,
+    KroneckerDelta,
+    Mul,
+    Sum,
+    Symbol,
+    exp,
+    expand,
+    log,
+    symbols,
+    sympify,
+)
 from sympy.concrete.delta import deltasummation
 from sympy.printing.latex import LatexPrinter
 
@@ -37,12 +53,12 @@ def total(term: Expr, *ranges: Range) -> Sum:
 
 
 def log_sum_exp(logits: Callable[[Expr], Expr], over: Range) -> Expr:
-    """LSE = log Σⱼ exp(N_j), the logits given as a function of the index (Chapter 1)."""
+    """LSE = log Σⱼ exp(N_j), the logits given as a function of the index (:eq:`eq-lse`)."""
     return log(total(exp(logits(over[0])), over))
 
 
 def softmax(logits: Callable[[Expr], Expr], entry: Expr, over: Range) -> Expr:
-    """σ_entry = exp(N_entry) / Σⱼ exp(N_j), the logits given as a function of the index (Chapter 1)."""
+    """σ_entry = exp(N_entry) / Σⱼ exp(N_j), the logits given as a function of the index (:eq:`eq-softmax`)."""
     return exp(logits(entry)) / total(exp(logits(over[0])), over)
 
 
@@ -60,17 +76,22 @@ def derivative(f: Expr, entry: Indexed) -> Expr:
 
 
 def contract(expr: Expr) -> Expr:
-    """Distribute sums over terms, pull constants out, and resolve Σₐ δ(a,q) f(a) = f(q)."""
-    return expr.replace(Sum, lambda term, *limits: reduce(_sum_once, limits, term))
+    """Distribute sums over terms, pull constants out, and resolve Σₐ δ(a,q) f(a) = f(q).
+
+    Raises:
+        ValueError: a delta joins two summed indices of different ranges.
+    """
+    return _contract(expr, {})
 
 
-def same(x: Expr, y: Expr) -> bool:
+def same(x: Expr | int, y: Expr | int) -> bool:
     """Whether x = y is proved for all sizes: both sides are brought to one form and compared.
 
     True is a proof. False is not a disproof: an identity that needs more than linearity, delta contraction, the order of
-    finite sums and the expansion of products is missed, such as exp(x + y) = exp(x) exp(y).
+    finite sums and the expansion of products of sums is missed, such as exp(x + y) = exp(x) exp(y), or a square of a
+    sum under another sum.
     """
-    return expand(_canonical(x) - _canonical(y), power_exp=False) == 0
+    return expand(_canonical(sympify(x)) - _canonical(sympify(y)), power_exp=False) == 0
 
 
 def unfold(expr: Expr, definitions: dict[IndexedBase, Entry]) -> Expr:
@@ -118,15 +139,36 @@ class _Printer(LatexPrinter):
         return not isinstance(expr, exp) and super()._needs_mul_brackets(expr, first, last)
 
 
-def _sum_once(term: Expr, limit: tuple) -> Expr:
+def _contract(expr: Expr, ranges: dict[Symbol, tuple]) -> Expr:
+    """Contract below sums whose indices have the given ranges."""
+    if not expr.has(Sum):
+        return expr
+    if not isinstance(expr, Sum):
+        return expr.func(*[_contract(argument, ranges) for argument in expr.args])
+    ranges = ranges | {index: tuple(ends) for index, *ends in expr.limits}
+    return reduce(lambda term, limit: _sum_once(term, limit, ranges), expr.limits, _contract(expr.function, ranges))
+
+
+def _sum_once(term: Expr, limit: tuple, ranges: dict[Symbol, tuple]) -> Expr:
     done = []
     for part in Add.make_args(expand(term, power_exp=False)):  # power_exp would turn exp(Σ) into a product of exp
         constant, rest = part.as_independent(limit[0], as_Add=False)
         if rest.has(KroneckerDelta):
+            _require_one_range(rest, limit[0], ranges)
             done.append(constant * deltasummation(rest, limit, no_piecewise=True))
         else:
             done.append(constant * Sum(rest, limit))
     return Add(*done)
+
+
+def _require_one_range(term: Expr, index: Symbol, ranges: dict[Symbol, tuple]) -> None:
+    for delta in term.atoms(KroneckerDelta):
+        if index in delta.args:
+            (other,) = set(delta.args) - {index}
+            if ranges.get(other, ranges[index]) != ranges[index]:
+                raise ValueError(
+                    f"{delta} joins {index} and {other}, which run to {ranges[index][1]} and {ranges[other][1]}"
+                )
 
 
 def _canonical(expr: Expr) -> Expr:

@@ -1,81 +1,126 @@
+"""What the witnesses of the claims (test_claims.py) leave open: batches, dtypes, memory and errors."""
+
 import pytest
 import torch
-import torch.nn.functional as F
-from hypothesis import given
-from strategies import close, problem, problems
+from strategies import Problem, close
+from torch.func import grad
 
-from imr.attention import cross_attention
+from imr import attention, bench, flow, potentials
+from imr.attention import companion, cross_attention, perceptron, quadratic_attention, self_attention
 
-lse = lambda Z, theta, scale=1.0: (scale * Z @ theta.T).logsumexp(-1).sum() / scale
-
-
-@given(problems)
-def test_cross_attention_is_the_gradient_of_log_sum_exp(p):
-    Z, theta, _ = p
-    assert close(cross_attention(Z, theta), torch.func.grad(lse)(Z, theta))
+P = Problem(n=24, d=3, k=10, r=2)
+BATCHED = P.Z.reshape(2, 3, 4, 3)
 
 
-@given(problems)
-def test_cross_attention_is_torchs(p):
-    Z, theta, _ = p
-    assert close(cross_attention(Z, theta), F.scaled_dot_product_attention(Z[None], theta[None], theta[None], scale=1.0)[0])
+def test_cross_attention_takes_batches_of_features_and_of_prototypes():
+    whole = cross_attention(P.Z, P.theta)
+    assert close(cross_attention(BATCHED, P.theta), whole.reshape(2, 3, 4, 3))
+    own = cross_attention(P.Z.reshape(2, 12, 3), P.theta.reshape(2, 5, 3))
+    assert close(own[1], cross_attention(P.Z[12:], P.theta[5:]))
+    broadcast = cross_attention(P.Z, P.theta.reshape(2, 5, 3))
+    assert close(broadcast[1], cross_attention(P.Z, P.theta[5:]))
 
 
-@given(problems)
-def test_theorem_1_as_a_tensor(p):
-    Z, theta, _ = p
-    jacobian = torch.func.jacrev(lambda Z: (Z @ theta.T).logsumexp(-1))(Z)  # (n, n, d)
-    eye = torch.eye(len(Z), dtype=Z.dtype)
-    assert close(torch.einsum("ip,iq->ipq", eye, cross_attention(Z, theta)), jacobian)
+READS = {
+    "self-attention": lambda Z: self_attention(Z, P.phi, 0.7),
+    "self-attention, causal": lambda Z: self_attention(Z, P.phi, 0.7, causal=True),
+    "self-attention, heads": lambda Z: self_attention(Z, P.heads, 0.7),
+    "companion": lambda Z: companion(Z, P.phi, 0.7),
+    "companion, causal": lambda Z: companion(Z, P.phi, 0.7, causal=True),
+    "companion, heads": lambda Z: companion(Z, P.heads, 0.7),
+    "quadratic": lambda Z: quadratic_attention(Z, P.form, 0.7),
+    "quadratic, causal": lambda Z: quadratic_attention(Z, P.form, 0.7, causal=True),
+}
 
 
-@pytest.mark.parametrize("scale", [0.3, 1.0, 4.0])
-def test_scale_is_that_of_the_potential(scale):
-    Z, theta, _ = problem(5, 3, 4, seed=1, scale=1.0)
-    assert close(cross_attention(Z, theta, scale), torch.func.grad(lse)(Z, theta, scale))
+@pytest.mark.parametrize("read", READS.values(), ids=READS)
+def test_reads_take_batches(read):
+    batched = read(BATCHED)
+    assert batched.shape == BATCHED.shape
+    assert close(batched[1, 2], read(BATCHED[1, 2]))
 
 
-def test_central_differences_of_the_scalar_agree():
-    Z, theta, _ = problem(4, 3, 5, seed=2, scale=1.0)
-    basis = torch.eye(12, dtype=Z.dtype).reshape(12, 4, 3)
-    central = torch.stack([(lse(Z + 1e-5 * E, theta) - lse(Z - 1e-5 * E, theta)) / 2e-5 for E in basis]).reshape(4, 3)
-    assert (cross_attention(Z, theta) - central).abs().max() < 1e-8
+@pytest.mark.parametrize("read", READS.values(), ids=READS)
+@pytest.mark.parametrize("entries", [1, 50, 97, 1000])
+def test_blocks_of_any_size_give_the_same(read, entries, monkeypatch):
+    expected = read(P.Z)
+    monkeypatch.setattr(attention, "BLOCK", entries)
+    assert close(read(P.Z), expected)
 
 
-def _plausible_but_wrong(Z, theta):
-    sigma = (Z @ theta.T).softmax(-1)
-    return {
-        "minus": -sigma @ theta,
-        "factor 2": 2 * sigma @ theta,
-        "p(1 - p)": (sigma * (1 - sigma)) @ theta,
-        "mean over tokens": sigma @ theta / len(Z),
-        "softmax over tokens": (Z @ theta.T).softmax(-2) @ theta,
-        "torch's default scale": F.scaled_dot_product_attention(Z[None], theta[None], theta[None])[0],
-    }
+@pytest.mark.parametrize("causal", [False, True])
+def test_reads_are_the_softmax_and_its_transpose(causal):
+    theta = P.phi @ P.phi.T
+    sigma = (0.7 * potentials.quadratic_logits(P.Z, theta, causal)).softmax(-1)
+    assert close(self_attention(P.Z, P.phi, 0.7, causal), sigma @ P.Z @ theta)
+    assert close(companion(P.Z, P.phi, 0.7, causal), sigma.T @ P.Z @ theta)
+    sigma = (0.7 * potentials.quadratic_logits(P.Z, P.form, causal)).softmax(-1)
+    assert close(quadratic_attention(P.Z, P.form, 0.7, causal), sigma @ P.Z @ P.form.T + sigma.T @ P.Z @ P.form)
 
 
-def test_the_check_rejects_plausible_wrong_formulas():
-    Z, theta, _ = problem(5, 3, 4, seed=3, scale=1.0)
-    gradient = torch.func.grad(lse)(Z, theta)
-    for name, wrong in _plausible_but_wrong(Z, theta).items():
-        assert not close(wrong, gradient), name
-
-
-def test_batch_dimensions_on_features_and_on_prototypes():
-    Z, theta, _ = problem(24, 3, 10, seed=4, scale=1.0)
-    whole = cross_attention(Z, theta)
-    assert close(cross_attention(Z.reshape(2, 3, 4, 3), theta), whole.reshape(2, 3, 4, 3))
-    own = cross_attention(Z.reshape(2, 12, 3), theta.reshape(2, 5, 3))
-    assert close(own[1], cross_attention(Z[12:], theta[5:]))
+def test_default_scale_is_one():
+    assert close(cross_attention(P.Z, P.theta), cross_attention(P.Z, P.theta, 1.0))
+    assert close(self_attention(P.Z, P.phi), self_attention(P.Z, P.phi, 1.0))
+    assert close(companion(P.Z, P.phi), companion(P.Z, P.phi, 1.0))
+    assert close(quadratic_attention(P.Z, P.form), quadratic_attention(P.Z, P.form, 1.0))
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 def test_dtype_is_kept(dtype):
-    Z, theta, _ = problem(5, 3, 4, seed=5, scale=1.0)
-    assert cross_attention(Z.to(dtype), theta.to(dtype)).dtype == dtype
+    Z, theta, phi, form = (X.to(dtype) for X in (P.Z, P.theta, P.phi, P.form))
+    for read in (
+        cross_attention(Z, theta),
+        self_attention(Z, phi),
+        companion(Z, phi),
+        quadratic_attention(Z, form),
+        perceptron(Z, theta),
+        flow.linear_field(theta, P.C.to(dtype))(Z),
+        flow.quadratic_field(form, torch.arange(24))(Z),
+    ):
+        assert read.dtype == dtype
 
 
-def test_transposed_prototypes_are_named():
-    Z, theta, _ = problem(5, 3, 4, seed=6, scale=1.0)
-    with pytest.raises(ValueError, match=r"pass theta\.T"):
-        cross_attention(Z, theta.T)
+def test_gradients_flow_through_both_reads():
+    """A block is trained: its parameters' gradients agree with those of the formula written out."""
+    written = lambda phi: (P.Z @ phi @ phi.T @ P.Z.T).softmax(-1).T @ P.Z @ phi @ phi.T
+    assert close(
+        grad(lambda phi: companion(P.Z, phi).square().sum())(P.phi), grad(lambda f: written(f).square().sum())(P.phi)
+    )
+
+
+def test_the_quadratic_flow_holds_no_matrix_of_tokens_by_tokens():
+    n = 4096
+    Z, form = torch.randn(n, 16), torch.randn(16, 16) / 16
+    peak = bench.peak_memory(flow.quadratic_field(form, torch.arange(n)), Z)
+    assert 4 * n * 16 < peak < 4 * n * n / 2  # bytes: half of one float32 matrix (n, n)
+    everything = lambda Z: (Z @ form @ Z.T).softmax(-1) @ Z
+    assert bench.peak_memory(everything, Z) > 4 * n * n  # the measure does see such a matrix
+
+
+def test_cross_attention_holds_no_matrix_of_tokens_by_classes():
+    Z, theta = torch.randn(4096, 16), torch.randn(1024, 16)
+    assert bench.peak_memory(lambda Z: cross_attention(Z, theta), Z) < 4096 * 1024
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: cross_attention(P.Z, P.theta.T), r"theta has shape \(3, 10\), expected \(k, 3\).*pass theta\.T"),
+        (lambda: cross_attention(P.Z, P.theta[:, :2]), r"expected \(k, 3\)"),
+        (lambda: self_attention(P.Z, P.phi.T), r"phi \(2, 3\), expected .* \(d, r\) or \(heads, d, r\)"),
+        (lambda: self_attention(P.Z[0], P.phi), r"Z has shape \(3,\)"),
+        (lambda: companion(P.Z, P.phi[0]), r"phi \(2,\)"),
+        (lambda: companion(P.Z, P.heads[:, :2]), r"phi \(3, 2, 2\)"),
+        (lambda: quadratic_attention(P.Z, P.phi), r"theta \(3, 2\), expected .* \(d, d\)\. From a factor"),
+        (lambda: quadratic_attention(P.Z[0], P.form), r"Z has shape \(3,\)"),
+        (lambda: perceptron(P.Z, P.theta, "tanh"), "unknown activation 'tanh', expected one of: sigmoid, relu, gelu"),
+    ],
+)
+def test_bad_shapes_say_what_was_given_and_expected(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_the_default_activation_is_gelu():
+    assert close(perceptron(P.Z, P.theta), perceptron(P.Z, P.theta, "gelu"))
+    assert close(potentials.mlp(P.Z, P.theta), potentials.mlp(P.Z, P.theta, "gelu"))

@@ -1,3 +1,4 @@
+import gzip
 import os
 import subprocess
 import sys
@@ -39,6 +40,9 @@ def test_the_real_fashion_mnist():
     assert images.train.y.dtype == torch.int64
     assert (images.train.X.min(), images.train.X.max()) == (0, 1)
     assert images.test.y.bincount().tolist() == [1000] * 10
+    with gzip.open(data._raw(REAL) / "train-labels-idx1-ubyte.gz") as file:
+        labels = list(file.read()[8:])
+    assert torch.cat([images.train.y, images.validation.y]).tolist() == labels  # the last 10,000 are held out
     assert images.classes[9] == "Ankle boot" and images.classes[images.test.y[0]] == "Ankle boot"
     assert set(images.md5) == set(FILES)
 
@@ -82,7 +86,8 @@ def test_a_missing_file_is_named_with_its_md5_and_what_to_do(tmp_path):
     with pytest.raises(data.DataError) as error:
         data.load("fashion-mnist", tmp_path)
     for part in (
-        "train-images-idx3-ubyte.gz is missing",
+        "train-images-idx3-ubyte.gz of Fashion-MNIST",
+        "is missing in",
         "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
         "--download",
         "IMR_DATA",

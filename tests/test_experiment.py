@@ -1,5 +1,6 @@
 import itertools
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from typer.testing import CliRunner
 
 from imr import data
@@ -73,6 +75,14 @@ def test_the_same_seed_gives_the_same_numbers_and_another_seed_others(digits, sh
 
     assert accuracies(0) == accuracies(0)
     assert accuracies(0) != accuracies(1)
+
+
+def test_training_noise_reaches_the_model(digits, short):
+    weights = [
+        train(short.models[0], digits.train, 10, short, 0, sigma, CPU, progress=False)[0].read_out.weight
+        for sigma in (0.0, 0.5)
+    ]
+    assert (weights[0] - weights[1]).abs().max() > 1e-3
 
 
 def test_training_leaves_the_callers_generator_alone(digits, short):
@@ -160,8 +170,11 @@ def test_command_line_writes_results_and_refuses_to_overwrite(tmp_path):
         (["--preset", "huge"], "huge"),
         (["--seed", "-1"], "--seed"),
         (["--data", "/nowhere"], "is missing"),
-        (["--out", __file__, "--dataset", "digits"], "is a file"),
+        (["--out", __file__, "--dataset", "digits"], "cannot be written"),
         (["--device", "cuda", "--dataset", "digits"], "no CUDA device here"),
+        (["--out", "/dev/null/run", "--dataset", "digits"], "cannot be written"),
+        (["--seed", "99999999999999999999", "--dataset", "digits"], "--seed"),
+        (["--dataset", "digits", "--data", "somewhere"], "embedded"),
     ],
 )
 def test_bad_input_ends_with_2_and_a_clear_line(arguments, says, monkeypatch):
@@ -180,7 +193,7 @@ def test_help_runs_as_a_module():
 def test_data_command_says_what_is_missing(tmp_path):
     done = CliRunner().invoke(app, ["data", "--data", str(tmp_path)])
     assert done.exit_code == 2
-    assert "train-images-idx3-ubyte.gz is missing" in done.stderr
+    assert "train-images-idx3-ubyte.gz of Fashion-MNIST" in done.stderr
 
 
 @pytest.mark.fashion_mnist
@@ -205,8 +218,13 @@ def test_quick_on_the_real_fashion_mnist(tmp_path):
     for now, then in zip(records, recorded, strict=True):
         assert [now[key] for key in KEYS[:5]] == [then[key] for key in KEYS[:5]]
         assert abs(now["accuracy"] - then["accuracy"]) < 0.01  # another machine adds in another order
+        assert abs(now["loss"] - then["loss"]) < 0.02 * then["loss"]
+        assert now["parameters"] == then["parameters"]
 
 
 def test_the_committed_table_is_made_from_the_committed_records():
     results = json.loads((RESULTS / "results.json").read_text())
     assert (RESULTS / "table.md").read_text() == report.table(results) + "\n"
+    assert Image.open(RESULTS / "iterates.png").text["Description"] == report.fingerprint(results)
+    assert results["environment"]["data_md5"]["t10k-labels-idx1-ubyte.gz"] == "bb300cfdad3c16e7a12a480ee83cd310"
+    assert re.fullmatch("[0-9a-f]{7,40}", results["environment"]["git_revision"])

@@ -1,7 +1,7 @@
 import random
 
 import pytest
-from sympy import Float, Indexed, Integer, KroneckerDelta, exp, log
+from sympy import Float, Indexed, KroneckerDelta, exp, log
 
 from imr.symbolic import (
     Formula,
@@ -88,7 +88,7 @@ def test_same_rejects(left, right):
 
 
 def test_same_knows_that_a_softmax_sums_to_one():
-    assert same(total(softmax(lambda l: x[l], j, (l, k)), (j, k)), Integer(1))
+    assert same(total(softmax(lambda l: x[l], j, (l, k)), (j, k)), 1)
 
 
 def test_same_misses_what_it_says_it_misses():
@@ -111,6 +111,15 @@ def test_contract_and_canonical_form_keep_the_value(sizes):
         expected = _value(expr, sizes, free)
         for form in (contract(expr), canonical(expr)):
             assert abs(_value(form, sizes, free) - expected) < 1e-20
+
+
+@pytest.mark.parametrize("limits", [((j, k), (i, n)), ((i, n), (j, k))])
+def test_a_delta_across_different_ranges_is_refused(limits):
+    with pytest.raises(ValueError, match="which run to"):
+        same(total(KroneckerDelta(i, j) * x[i], *limits), total(x[i], (i, n)))
+    nested = total(total(KroneckerDelta(i, j) * x[i], limits[0]), limits[1])
+    with pytest.raises(ValueError, match="which run to"):
+        contract(nested)
 
 
 def test_an_entry_that_a_sum_would_capture_is_refused():

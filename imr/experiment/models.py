@@ -20,7 +20,7 @@ def to_images(Z: Tensor, patch: int, height: int) -> Tensor:
 
 
 class MultinomialRegression(nn.Module):
-    """The linear model on the pixels, no iterate: logits N = Xθᵀ + b (Chapter 1)."""
+    """The linear model on the pixels, no iterate: logits N = Xθᵀ + b."""
 
     def __init__(self, height: int, width: int, classes: int) -> None:
         """Make a read-out for images (height, width)."""
@@ -39,7 +39,7 @@ class MultinomialRegression(nn.Module):
 class IteratedBlock(MultinomialRegression):
     """One block, iterated: Z⁽⁰⁾ is the image, Z⁽ˡ⁺¹⁾ = block(Z⁽ˡ⁾), and one read-out serves every iterate.
 
-    The features stay in pixel space, so that each iterate is a picture (Chapter 3).
+    The features stay in pixel space, so that each iterate is a picture.
 
     Args:
         height, width: of the images, multiples of ``patch``.

@@ -1,0 +1,171 @@
+"""The ledger of claims: ``python book/ledger.py write`` or ``check``.
+
+``claims.yml`` lists what the book claims. Each claim has four witnesses: a symbolic proof (tests/test_proofs.py), a numeric
+check and a negative control (tests/test_claims.py), and a cell of its chapter. Every test session notes which of them ran
+and how it ended (conftest.py); ``write`` makes the pages from that, and refuses while one is missing or has failed.
+"""
+
+import argparse
+import ast
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+
+import nbformat
+import yaml
+
+BOOK = Path(__file__).resolve().parent
+ROOT = BOOK.parent
+OUTCOMES = ROOT / "_build" / "witnesses.json"
+KINDS = ("symbolic", "numeric", "control", "chapter")
+SOURCES = ("paper", "reconstructed", "own")
+
+
+def claims() -> list[dict]:
+    """Read the claims; raise a ValueError for one that is incomplete, twice there or of unknown source."""
+    entries = yaml.safe_load((BOOK / "claims.yml").read_text())["claims"]
+    for entry in entries:
+        if missing := {"id", "says", "source", "label"} - set(entry):
+            raise ValueError(f"claim {entry.get('id', entry)} lacks {', '.join(sorted(missing))}")
+        if entry["source"] not in SOURCES:
+            raise ValueError(
+                f"claim {entry['id']} has the source {entry['source']!r}, expected one of: {', '.join(SOURCES)}"
+            )
+    if twice := [name for name, count in Counter(entry["id"] for entry in entries).items() if count > 1]:
+        raise ValueError(f"claims listed twice: {', '.join(twice)}")
+    return entries
+
+
+def problems(outcomes: dict[str, dict[str, str]]) -> list[str]:
+    """What keeps the ledger from being true, given how the witnesses of the last session ended; empty if nothing does.
+
+    Args:
+        outcomes: claim to kind to outcome ("passed", "failed", "skipped"), as conftest.py notes them.
+    """
+    found, known = [], {entry["id"] for entry in claims()}
+    for entry in claims():
+        kinds = [kind for kind in KINDS if not (kind == "symbolic" and "by_hand" in entry)]
+        for kind in kinds:
+            outcome = outcomes.get(entry["id"], {}).get(kind, "did not run")
+            if outcome != "passed":
+                found.append(f"{entry['id']}: its {kind} witness {outcome}")
+    found += [f"{name}: witnesses name it, claims.yml does not" for name in sorted(set(outcomes) - known)]
+    return found
+
+
+def cells() -> dict[str, str]:
+    """The chapter that has a cell with the tag claim-<id>, for each claim: id to the stem of the notebook."""
+    found = {}
+    for path in sorted((BOOK / "notebooks").glob("*.ipynb")):
+        for cell in nbformat.read(path, as_version=4).cells:
+            for tag in cell.metadata.get("tags", []):
+                if tag.startswith("claim-"):
+                    found.setdefault(tag.removeprefix("claim-"), path.stem)
+    return found
+
+
+def code() -> dict[str, dict[str, str]]:
+    """The source of the tests, by file and claim: functions decorated with proves("…") or claim("…")."""
+    found: dict[str, dict[str, str]] = {}
+    for file, decorator in (("test_proofs.py", "proves"), ("test_claims.py", "claim")):
+        text = (ROOT / "tests" / file).read_text()
+        for node in ast.parse(text).body:
+            for call in getattr(node, "decorator_list", []):
+                if isinstance(call, ast.Call) and getattr(call.func, "id", "") == decorator:
+                    lines = text.splitlines()[call.lineno - 1 : node.end_lineno]
+                    found.setdefault(file, {})[call.args[0].value] = "\n".join(lines)
+    return found
+
+
+def pages() -> dict[str, str]:
+    """The text of ledger.md and witnesses.md."""
+    entries, where, source = claims(), cells(), code()
+    count = Counter(entry["source"] for entry in entries)
+    by_machine = sum("by_hand" not in entry for entry in entries)
+    rows = []
+    for entry in entries:
+        link = lambda kind, entry=entry: f"[✓](#{kind}-{entry['id']})"
+        symbolic = "by hand" if "by_hand" in entry else link("symbolic")
+        cell = f"[✓](notebooks/{where[entry['id']]}.ipynb)" if entry["id"] in where else "–"
+        rows.append(
+            f"| {entry['says']} | {entry['source']} | {{prf:ref}}`{entry['label']}` "
+            f"| {symbolic} | {link('check')} | {link('check')} | {cell} |"
+        )
+    left_out = yaml.safe_load((BOOK / "claims.yml").read_text())["left_out"]
+    ledger = LEDGER.format(
+        number=len(entries),
+        **{name: count[name] for name in SOURCES},
+        by_machine=by_machine,
+        rows="\n".join(rows),
+        by_hand="\n".join(f"- {e['says']} *By hand:* {e['by_hand']}." for e in entries if "by_hand" in e),
+        left_out="\n".join(f"- {e['what']} *Left out:* {e['why']}" for e in left_out),
+    )
+    sections = []
+    for entry in entries:
+        parts = [f"## {entry['id']}\n\n{entry['says']} ({{prf:ref}}`{entry['label']}`)"]
+        if "by_hand" not in entry:
+            parts.append(_block(f"symbolic-{entry['id']}", source["test_proofs.py"].get(entry["id"], "")))
+        parts.append(_block(f"check-{entry['id']}", source["test_claims.py"].get(entry["id"], "")))
+        sections.append("\n\n".join(parts))
+    return {"ledger.md": ledger, "witnesses.md": WITNESSES + "\n\n".join(sections) + "\n"}
+
+
+def _block(label: str, text: str) -> str:
+    return f"({label})=\n```python\n{text}\n```"
+
+
+LEDGER = """<!-- Made by book/ledger.py from the tests that ran; make ledger. -->
+
+(page-ledger)=
+# Ledger of claims
+
+Every claim of the book, with its witnesses. *Symbolic*: a proof by machine for symbolic sizes, or an exact example where the claim is
+that something fails. *Numeric*: a check against automatic differentiation in float64 over random shapes and scales. *Control*: the
+same check rejects plausible wrong formulas. *Cell*: the chapter asserts it. A tick means that this witness ran and passed when the
+page was made, and leads to it.
+
+{number} claims: {paper} that the paper states, {reconstructed} reconstructed here of what the paper has, {own} of the book's own.
+{by_machine} are proved symbolically by machine.
+
+| claim | source | stated in | symbolic | numeric | control | cell |
+|---|---|---|---|---|---|---|
+{rows}
+
+## Proved by hand
+
+{by_hand}
+
+## Left out
+
+{left_out}
+"""
+
+WITNESSES = """<!-- Made by book/ledger.py from tests/; make ledger. -->
+
+(page-witnesses)=
+# Witnesses
+
+The tests behind the {ref}`page-ledger`, as they stand in `tests/test_proofs.py` and `tests/test_claims.py`. A check takes a random problem
+and a formula: the right one must pass for every problem, each wrong one must fail for some.
+
+"""
+
+
+def main() -> int:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("command", choices=("write", "check"))
+    write = parser.parse_args().command == "write"
+    found = problems(json.loads(OUTCOMES.read_text()) if OUTCOMES.exists() else {})
+    for name, text in pages().items():
+        if write and not found:
+            (BOOK / name).write_text(text)
+        elif not (BOOK / name).exists() or (BOOK / name).read_text() != text:
+            found.append(f"{name} is stale; run make ledger")
+    print("\n".join(found) or f"ledger: {len(claims())} claims, every witness ran and passed")
+    return bool(found)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""Closed forms against automatic differentiation of the same loss, timed side by side, with peak memory.
+
+Each case runs both ways in turn in one process, so that a machine whose speed drifts slows both; the result is the median
+of the ratios. Peak memory is that of the allocations made while the function runs, as torch's profiler counts them.
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
+
+from imr import flow, potentials
+
+
+@dataclass(frozen=True)
+class Case:
+    """A field in closed form beside the loss whose gradient it is, at features Z."""
+
+    name: str
+    field: flow.Field
+    loss: Callable[[Tensor], Tensor]
+    Z: Tensor
+
+    def autograd(self, Z: Tensor) -> Tensor:
+        """−∇L by automatic differentiation."""
+        Z = Z.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(self.loss(Z), Z)
+        return -gradient
+
+
+def cases(n: int = 4096, d: int = 64, k: int = 256, device: str = "cpu") -> list[Case]:
+    """The linear flow at (n, d, k) and the quadratic flow at (n, d), with soft labels and with class numbers; float32."""
+    generator = torch.Generator().manual_seed(0)
+    draw = lambda *shape: torch.randn(*shape, generator=generator).to(device)
+    Z, theta, form = draw(n, d), draw(k, d) / d**0.5, draw(d, d) / d
+    soft, hard = draw(n, k).softmax(-1), draw(n, k).argmax(-1)
+    tokens, points_at = draw(n, n).softmax(-1), torch.randint(n, (n,), generator=generator).to(device)
+    found = []
+    for kind, C in (("soft", soft), ("hard", hard)):
+        loss = lambda Z, C=C: potentials.linear(Z, theta, C)
+        found.append(Case(f"linear, {kind} labels, n={n} d={d} k={k}", flow.linear_field(theta, C), loss, Z))
+    for kind, C in (("soft", tokens), ("hard", points_at)):
+        loss = lambda Z, C=C: potentials.quadratic(Z, form, C)
+        found.append(Case(f"quadratic, {kind} labels, n={n} d={d}", flow.quadratic_field(form, C), loss, Z))
+    return found
+
+
+def compare(case: Case, rounds: int = 15) -> dict:
+    """Time both ways in turn; return the median milliseconds of each, the median ratio, and the largest difference."""
+    ratios, ours, theirs = [], [], []
+    for attempt in range(rounds + 2):  # the first two warm up
+        seconds = [_seconds(case.field, case.Z), _seconds(case.autograd, case.Z)]
+        if attempt >= 2:
+            ours.append(seconds[0])
+            theirs.append(seconds[1])
+            ratios.append(seconds[1] / seconds[0])
+    return {
+        "case": case.name,
+        "closed form (ms)": 1e3 * statistics.median(ours),
+        "autograd (ms)": 1e3 * statistics.median(theirs),
+        "ratio": statistics.median(ratios),
+        "difference": (case.field(case.Z) - case.autograd(case.Z)).abs().max().item(),
+    }
+
+
+def peak_memory(function: Callable[[Tensor], Tensor], Z: Tensor) -> int:
+    """Bytes allocated at the same time, at most, while ``function(Z)`` runs; the result counts, ``Z`` does not."""
+    if Z.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        function(Z)
+        return torch.cuda.max_memory_allocated() - before
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
+        function(Z)
+    now = peak = 0
+    for event in record.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            now += event.nbytes()
+            peak = max(peak, now)
+    return peak
+
+
+def _seconds(function: Callable[[Tensor], Tensor], Z: Tensor) -> float:
+    started = time.perf_counter()
+    function(Z)
+    if Z.device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
