@@ -84,3 +84,4 @@ MODELS: dict[str, Callable[[int, int, int], MultinomialRegression]] = {
         height, width, classes, patch=height, prototypes=64, iterates=4, linear_map=False
     ),
 }
+"""The models by their names in the records: functions of height, width and number of classes."""
