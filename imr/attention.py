@@ -10,7 +10,7 @@ BLOCK = 1 << 20  # entries of the softmax held at a time where no fused kernel e
 
 
 def cross_attention(Z: Tensor, theta: Tensor, scale: float = 1.0) -> Tensor:
-    """CA(Z, θ) = σ(s Zθᵀ)θ, the gradient of Σᵢ LSEᵢ(s Zθᵀ)/s in Z (Theorem 1, :eq:`eq-ca`).
+    """CA(Z, θ) = σ(s Zθᵀ)θ, the gradient of Σᵢ LSEᵢ(s Zθᵀ)/s in Z (Theorem 1) :eq:`eq-ca`.
 
     Each row is the average prototype under the softmax of that token: queries Z, keys and values both θ.
     Rows of Z do not see each other, so all go through the fused kernel as one sequence, and no n×k matrix is kept.
@@ -35,7 +35,7 @@ def cross_attention(Z: Tensor, theta: Tensor, scale: float = 1.0) -> Tensor:
 
 
 def self_attention(Z: Tensor, phi: Tensor, scale: float = 1.0, causal: bool = False) -> Tensor:
-    """SA(Z, φ) = σ(s Zφφᵀ Zᵀ) Zφφᵀ, each token as a query (:eq:`eq-sa`).
+    """SA(Z, φ) = σ(s Zφφᵀ Zᵀ) Zφφᵀ, each token as a query :eq:`eq-sa`.
 
     Queries and keys are Zφ, values Zφφᵀ: tied, and the output map is φ transposed.
 
@@ -61,7 +61,7 @@ def self_attention(Z: Tensor, phi: Tensor, scale: float = 1.0, causal: bool = Fa
 
 
 def companion(Z: Tensor, phi: Tensor, scale: float = 1.0, causal: bool = False) -> Tensor:
-    """SA*(Z, φ) = σ(s Zφφᵀ Zᵀ)ᵀ Zφφᵀ, each token as a key of all others: the transposed read (:eq:`eq-companion`).
+    """SA*(Z, φ) = σ(s Zφφᵀ Zᵀ)ᵀ Zφφᵀ, each token as a key of all others: the transposed read :eq:`eq-companion`.
 
     For the symmetric logits of θ = φφᵀ its weights σᵀ are a softmax over the *queries*. With ``causal`` it is
     anti-causal: token p receives from tokens i ≥ p.
@@ -110,7 +110,7 @@ def quadratic_attention(Z: Tensor, theta: Tensor, scale: float = 1.0, causal: bo
 
 
 def perceptron(Z: Tensor, W: Tensor, activation: str = "gelu") -> Tensor:
-    """g'(ZWᵀ)W, the gradient of :func:`imr.potentials.mlp`: a two-layer perceptron with tied weights (:eq:`eq-mlp`).
+    """g'(ZWᵀ)W, the gradient of :func:`imr.potentials.mlp`: a two-layer perceptron with tied weights :eq:`eq-mlp`.
 
     Args:
         Z: features (..., n, d).

@@ -7,7 +7,7 @@ from imr.attention import companion, cross_attention, self_attention
 
 
 class CrossAttentionBlock(nn.Module):
-    """One explicit Euler step of the label-free flow Ż = ZW − CA(Z, θ) (:eq:`eq-label-free`).
+    """One explicit Euler step of the label-free flow Ż = ZW − CA(Z, θ) :eq:`eq-label-free`.
 
     The flow's label term is Cθ. Where labels are unknown a linear map of the features takes its place:
     Z⁺ = Z + h (ZW − CA(Z, θ)), that is residual + linear map − attention: a transformer block with one head whose keys
@@ -43,7 +43,7 @@ class CrossAttentionBlock(nn.Module):
 
 
 class SelfAttentionBlock(nn.Module):
-    """One explicit Euler step of the label-free quadratic flow, Z⁺ = Z + h (ZW − SA − SA*) (:eq:`eq-self-block`).
+    """One explicit Euler step of the label-free quadratic flow, Z⁺ = Z + h (ZW − SA − SA*) :eq:`eq-self-block`.
 
     Heads are a sum of potentials. With ``both_reads`` the attention part is the exact gradient of a potential; without,
     it is the usual self-attention, the same with keys and values held fixed.

@@ -18,7 +18,7 @@ SubFlow = Callable[[float], Step]
 
 
 def linear_field(theta: Tensor, C: Tensor, scale: float = 1.0) -> Field:
-    """The gradient flow of the linear model, Ż = −∇L = Cθ − CA(Z, θ) (:eq:`eq-flow`).
+    """The gradient flow of the linear model, Ż = −∇L = Cθ − CA(Z, θ) :eq:`eq-flow`.
 
     Args:
         theta: prototypes (k, d).
@@ -33,7 +33,7 @@ def linear_field(theta: Tensor, C: Tensor, scale: float = 1.0) -> Field:
 
 
 def quadratic_field(theta: Tensor, C: Tensor, scale: float = 1.0, causal: bool = False) -> Field:
-    """The gradient flow of the quadratic model, Ż = (C − σ)Zθᵀ + (C − σ)ᵀZθ (:eq:`eq-quadratic-flow`).
+    """The gradient flow of the quadratic model, Ż = (C − σ)Zθᵀ + (C − σ)ᵀZθ :eq:`eq-quadratic-flow`.
 
     Args:
         theta: bilinear form (d, d).
@@ -63,7 +63,7 @@ def stop_gradient_field(phi: Tensor, C: Tensor, scale: float = 1.0, causal: bool
 
 
 def label_free_field(theta: Tensor, W: Tensor, scale: float = 1.0) -> Field:
-    """Ż = ZW − CA(Z, θ): the linear flow where a linear map of the features stands for the labels (:eq:`eq-label-free`).
+    """Ż = ZW − CA(Z, θ): the linear flow where a linear map of the features stands for the labels :eq:`eq-label-free`.
 
     ``theta`` is (k, d), ``W`` is (d, d).
     """
@@ -71,7 +71,7 @@ def label_free_field(theta: Tensor, W: Tensor, scale: float = 1.0) -> Field:
 
 
 def euler(field: Field, h: float) -> Step:
-    """Explicit Euler, Z ↦ Z + h·field(Z): gradient descent with step size h; order 1 (:eq:`eq-euler`)."""
+    """Explicit Euler, Z ↦ Z + h·field(Z): gradient descent with step size h; order 1 :eq:`eq-euler`."""
     return lambda Z: Z + h * field(Z)
 
 
@@ -93,13 +93,13 @@ def rk4(field: Field, h: float) -> Step:
 
 
 def lie(first: SubFlow, second: SubFlow, h: float) -> Step:
-    """Lie splitting: the first sub-flow for time h, then the second; order 1 (:eq:`eq-lie`)."""
+    """Lie splitting: the first sub-flow for time h, then the second; order 1 :eq:`eq-lie`."""
     one, other = first(h), second(h)
     return lambda Z: other(one(Z))
 
 
 def strang(outer: SubFlow, inner: SubFlow, h: float) -> Step:
-    """Strang splitting: half a step of the outer sub-flow, a step of the inner, the other half; order 2 (:eq:`eq-strang`).
+    """Strang splitting: half a step of the outer sub-flow, a step of the inner, the other half; order 2 :eq:`eq-strang`.
 
     The order is that of the sub-flows if theirs is lower: with an Euler step inside it is 1.
     """

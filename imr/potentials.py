@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 def linear_logits(Z: Tensor, theta: Tensor) -> Tensor:
-    """The linear model N = Zθᵀ (:eq:`eq-logits`).
+    """The linear model N = Zθᵀ :eq:`eq-logits`.
 
     Args:
         Z: features (..., n, d).
@@ -30,7 +30,7 @@ def linear_logits(Z: Tensor, theta: Tensor) -> Tensor:
 
 
 def quadratic_logits(Z: Tensor, theta: Tensor, causal: bool = False) -> Tensor:
-    """The quadratic model N = ZθZᵀ, whose classes are the tokens (:eq:`eq-quadratic-logits`).
+    """The quadratic model N = ZθZᵀ, whose classes are the tokens :eq:`eq-quadratic-logits`.
 
     Args:
         Z: features (..., n, d).
@@ -49,7 +49,7 @@ def quadratic_logits(Z: Tensor, theta: Tensor, causal: bool = False) -> Tensor:
 
 
 def cross_entropy(N: Tensor, C: Tensor) -> Tensor:
-    """CE(N, C) = Σᵢ LSEᵢ(N) − ⟨C, N⟩, summed over the tokens (:eq:`eq-cross-entropy`).
+    """CE(N, C) = Σᵢ LSEᵢ(N) − ⟨C, N⟩, summed over the tokens :eq:`eq-cross-entropy`.
 
     Args:
         N: logits (..., n, k). Where they are −∞ (masked), the label must be zero.
@@ -70,7 +70,7 @@ def cross_entropy(N: Tensor, C: Tensor) -> Tensor:
 
 
 def linear(Z: Tensor, theta: Tensor, C: Tensor, scale: float = 1.0) -> Tensor:
-    """L(Z, θ) = CE(s Zθᵀ, C)/s, the potential of cross-attention (:eq:`eq-linear-potential`).
+    """L(Z, θ) = CE(s Zθᵀ, C)/s, the potential of cross-attention :eq:`eq-linear-potential`.
 
     Args:
         Z: features (..., n, d).
@@ -89,7 +89,7 @@ def linear(Z: Tensor, theta: Tensor, C: Tensor, scale: float = 1.0) -> Tensor:
 
 
 def quadratic(Z: Tensor, theta: Tensor, C: Tensor, scale: float = 1.0, causal: bool = False) -> Tensor:
-    """L(Z, θ) = CE(s ZθZᵀ, C)/s, the potential of self-attention for θ = φφᵀ (:eq:`eq-quadratic-potential`).
+    """L(Z, θ) = CE(s ZθZᵀ, C)/s, the potential of self-attention for θ = φφᵀ :eq:`eq-quadratic-potential`.
 
     Args:
         Z: features (..., n, d).
@@ -109,7 +109,7 @@ def quadratic(Z: Tensor, theta: Tensor, C: Tensor, scale: float = 1.0, causal: b
 
 
 def multi_head(Z: Tensor, phi: Tensor, C: Tensor, scale: float = 1.0) -> Tensor:
-    """Σ_h L(Z, φ_h φ_hᵀ): one quadratic potential for each head, with the same labels (:eq:`eq-heads`).
+    """Σ_h L(Z, φ_h φ_hᵀ): one quadratic potential for each head, with the same labels :eq:`eq-heads`.
 
     ``phi`` is (heads, d, r); the result has shape (...), in nats.
     """
@@ -117,7 +117,7 @@ def multi_head(Z: Tensor, phi: Tensor, C: Tensor, scale: float = 1.0) -> Tensor:
 
 
 def mlp(Z: Tensor, W: Tensor, activation: str = "gelu") -> Tensor:
-    """U(Z) = Σᵢᵣ g((ZWᵀ)ᵢᵣ), the potential of a tied two-layer perceptron: ∇U = g'(ZWᵀ)W (:eq:`eq-mlp-potential`).
+    """U(Z) = Σᵢᵣ g((ZWᵀ)ᵢᵣ), the potential of a tied two-layer perceptron: ∇U = g'(ZWᵀ)W :eq:`eq-mlp-potential`.
 
     Args:
         Z: features (..., n, d).

@@ -53,12 +53,12 @@ def total(term: Expr, *ranges: Range) -> Sum:
 
 
 def log_sum_exp(logits: Callable[[Expr], Expr], over: Range) -> Expr:
-    """LSE = log Σⱼ exp(N_j), the logits given as a function of the index (:eq:`eq-lse`)."""
+    """LSE = log Σⱼ exp(N_j), the logits given as a function of the index :eq:`eq-lse`."""
     return log(total(exp(logits(over[0])), over))
 
 
 def softmax(logits: Callable[[Expr], Expr], entry: Expr, over: Range) -> Expr:
-    """σ_entry = exp(N_entry) / Σⱼ exp(N_j), the logits given as a function of the index (:eq:`eq-softmax`)."""
+    """σ_entry = exp(N_entry) / Σⱼ exp(N_j), the logits given as a function of the index :eq:`eq-softmax`."""
     return exp(logits(entry)) / total(exp(logits(over[0])), over)
 
 
