@@ -1,6 +1,7 @@
 """The command line: ``python -m imr --help``."""
 
 import json
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -26,6 +27,7 @@ app = typer.Typer(
 
 DatasetName = StrEnum("DatasetName", {name: name for name in images.LOADERS})
 Preset = StrEnum("Preset", {name: name for name in PRESETS})
+Split = StrEnum("Split", {name: name for name in ("test", "validation")})
 Device = StrEnum("Device", {name: name for name in ("auto", "cpu", "cuda")})
 Root = Annotated[
     Path | None,
@@ -45,6 +47,7 @@ def experiment(
     ] = None,
     seed: Annotated[int, typer.Option(help="Fixes initial weights and the order of the batches.", min=0, max=2**32 - 1)] = 0,
     device: Annotated[Device, typer.Option(help="Where to compute. auto: cuda where there is one.")] = Device.auto,
+    split: Annotated[Split, typer.Option(help="Evaluate on which images. To choose anything: validation.")] = Split.test,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are there already.")] = False,
 ) -> None:
     """Train, evaluate on clean and noisy test images, and write results.json, table.md and iterates.png."""
@@ -59,7 +62,8 @@ def experiment(
         _refuse(f"--out {folder} cannot be written ({error.strerror}): name another folder")
     chosen = _device(device)
     loaded = _load(dataset, root)
-    results, model = run(PRESETS[preset](dataset.value, seed), loaded, chosen)
+    protocol = replace(PRESETS[preset](dataset.value, seed), evaluated_on=split.value)
+    results, model = run(protocol, loaded, chosen)
     report.write(results, report.picture(results, model, loaded), folder)
     print(report.table(results))
     print(f"\nwritten: {folder}/results.json, table.md, iterates.png")

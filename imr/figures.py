@@ -43,6 +43,7 @@ def losses(curves: dict[str, Sequence[float]], xlabel: str, ylabel: str) -> Figu
     plt.close(figure)
     for (name, values), colour, marker in zip(curves.items(), COLOURS, MARKERS, strict=False):
         ax.plot(values, color=colour, marker=marker, markevery=max(1, len(values) // 10), label=name)
+    ax.xaxis.get_major_locator().set_params(integer=True)
     ax.set(xlabel=xlabel, ylabel=ylabel)
     ax.grid(alpha=0.3)
     ax.legend()

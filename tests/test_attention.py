@@ -19,12 +19,22 @@ def test_cross_attention_takes_batches_of_features_and_of_prototypes():
     assert close(own[1], cross_attention(P.Z[12:], P.theta[5:]))
     broadcast = cross_attention(P.Z, P.theta.reshape(2, 5, 3))
     assert close(broadcast[1], cross_attention(P.Z, P.theta[5:]))
+    both = cross_attention(P.Z.reshape(4, 1, 6, 3), P.theta.reshape(2, 5, 3))
+    assert close(both[3, 1], cross_attention(P.Z[18:], P.theta[5:]))
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_heads_are_added(causal):
+    for read in (self_attention, companion):
+        assert close(read(P.Z, P.heads, 0.7, causal), sum(read(P.Z, phi, 0.7, causal) for phi in P.heads))
 
 
 READS = {
     "self-attention": lambda Z: self_attention(Z, P.phi, 0.7),
     "self-attention, causal": lambda Z: self_attention(Z, P.phi, 0.7, causal=True),
     "self-attention, heads": lambda Z: self_attention(Z, P.heads, 0.7),
+    "self-attention, heads, causal": lambda Z: self_attention(Z, P.heads, 0.7, causal=True),
+    "companion, heads, causal": lambda Z: companion(Z, P.heads, 0.7, causal=True),
     "companion": lambda Z: companion(Z, P.phi, 0.7),
     "companion, causal": lambda Z: companion(Z, P.phi, 0.7, causal=True),
     "companion, heads": lambda Z: companion(Z, P.heads, 0.7),
@@ -43,9 +53,10 @@ def test_reads_take_batches(read):
 @pytest.mark.parametrize("read", READS.values(), ids=READS)
 @pytest.mark.parametrize("entries", [1, 50, 97, 1000])
 def test_blocks_of_any_size_give_the_same(read, entries, monkeypatch):
-    expected = read(P.Z)
+    expected, batched = read(P.Z), read(BATCHED)
     monkeypatch.setattr(attention, "BLOCK", entries)
     assert close(read(P.Z), expected)
+    assert close(read(BATCHED), batched)
 
 
 @pytest.mark.parametrize("causal", [False, True])

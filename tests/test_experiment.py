@@ -163,6 +163,16 @@ def test_command_line_writes_results_and_refuses_to_overwrite(tmp_path):
     assert json.loads((tmp_path / "run" / "results.json").read_text()) == results
 
 
+def test_choices_can_be_made_on_the_validation_split(tmp_path, digits):
+    command = ["experiment", "--dataset", "digits", "--device", "cpu", "--split", "validation", "--out", str(tmp_path)]
+    assert CliRunner().invoke(app, command).exit_code == 0
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert results["protocol"]["evaluated_on"] == "validation"
+    model, _ = train("multinomial regression", digits.train, 10, quick("digits", 0), 0, 0.0, CPU, progress=False)
+    ((accuracy, _),) = evaluate(model, digits.validation, CPU)
+    assert results["records"][0]["accuracy"] == accuracy
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

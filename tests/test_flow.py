@@ -4,7 +4,7 @@ import pytest
 import torch
 from strategies import Problem, close
 
-from imr import flow
+from imr import flow, potentials
 
 P = Problem(n=6, d=3, k=4, r=2)
 
@@ -19,6 +19,13 @@ def test_class_numbers_are_one_hot_labels():
         assert close(quadratic, flow.quadratic_field(P.form, one_hot(points_at, 6).double(), 0.7, causal)(P.Z))
         stopped = flow.stop_gradient_field(P.phi, points_at, 0.7, causal)(P.Z)
         assert close(stopped, flow.stop_gradient_field(P.phi, one_hot(points_at, 6).double(), 0.7, causal)(P.Z))
+
+
+def test_the_causal_quadratic_field_is_the_gradient_of_the_causal_potential():
+    points_at = torch.tensor([0, 0, 2, 1, 4, 3])
+    for labels in (points_at, torch.nn.functional.one_hot(points_at, 6).double()):
+        loss = lambda Z, C=labels: potentials.quadratic(Z, P.form, C, 0.7, causal=True)
+        assert close(flow.quadratic_field(P.form, labels, 0.7, causal=True)(P.Z), -torch.func.grad(loss)(P.Z))
 
 
 def test_fields_take_batches():

@@ -122,9 +122,22 @@ def test_a_delta_across_different_ranges_is_refused(limits):
         contract(nested)
 
 
+def test_a_free_delta_keeps_its_value_in_canonical_form():
+    expr = 3 * KroneckerDelta(i, p) * x[i] * y[p] ** 2
+    for free in ({i: 2, p: 2}, {i: 1, p: 2}):
+        assert abs(_value(canonical(expr), {}, free) - _value(expr, {}, free)) < 1e-20
+
+
+def test_indices_are_integers_and_always_a_tuple():
+    (only,) = indices("i")
+    assert only.is_integer and indices("i j") == (only, indices("j")[0])
+
+
 def test_an_entry_that_a_sum_would_capture_is_refused():
     with pytest.raises(ValueError, match="uses j, which is summed over"):
         derivative(total(x[j] ** 2, (j, k)), x[j])
+    with pytest.raises(ValueError, match="uses a, j, which"):
+        derivative(total(Z[j, a] ** 2, (j, k), (a, d)), Z[j, a])
 
 
 def test_unfold_does_not_capture():
@@ -135,5 +148,8 @@ def test_unfold_does_not_capture():
 def test_latex_is_in_the_books_notation():
     assert latex(total(Z[i, a] * theta[j, a], (a, d))) == r"\sum_{a=1}^{d} Z_{ia} \theta_{ja}"
     assert latex(KroneckerDelta(i, p) * x[q]) == r"\delta_{ip} x_{q}"
-    assert "left(e" not in latex(total(exp(x[j]) * y[j], (j, k)))
+    weight = exp(total(Z[i, a] * theta[j, a], (a, d)))
+    assert latex(weight * y[j]) == r"e^{\sum_{a=1}^{d} Z_{ia} \theta_{ja}} y_{j}"
+    assert latex((x[p] + 1) * y[q]) == r"\left(x_{p} + 1\right) y_{q}"
+    assert latex(KroneckerDelta(i, p) ** q) == r"\delta_{ip}^{q}"
     assert Formula("f", x[q])._repr_latex_() == r"$\displaystyle f = x_{q}$"

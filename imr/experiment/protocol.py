@@ -8,7 +8,8 @@ class Protocol:
     """One preset of the experiment; written into ``results.json`` as it is.
 
     Noise is additive, Gaussian, of standard deviation σ on pixels in [0, 1], and not clipped. Test noise comes from a
-    generator seeded with ``noise_seed``, so that every model sees the same noisy images.
+    generator seeded with ``noise_seed``, so that every model sees the same noisy images. What is chosen (rates, sizes,
+    epochs) is chosen with ``evaluated_on="validation"``; the test split only reports.
     """
 
     preset: str
