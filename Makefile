@@ -28,7 +28,7 @@ test: $(INSTALLED) ## run everything: linter, unit tests, text against notebook,
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 	$(BIN)/python book/ledger.py check
 
-refresh: $(INSTALLED) ## execute chapters anew into book/notebooks: make refresh [CHAPTERS="02-theorem-1 ..."]
+refresh: $(INSTALLED) ## execute chapters anew into book/notebooks: make refresh [CHAPTERS="03-theorem-1 ..."]
 	$(BIN)/python book/twins.py refresh $(CHAPTERS)
 
 ledger: $(INSTALLED) ## run the witnesses of the book's claims and make the ledger's pages from what they said
@@ -36,7 +36,7 @@ ledger: $(INSTALLED) ## run the witnesses of the book's claims and make the ledg
 	$(BIN)/python book/ledger.py write
 
 bench: $(INSTALLED) ## measure the closed forms against automatic differentiation, side by side
-	OMP_NUM_THREADS= $(BIN)/python -m imr bench
+	env -u OMP_NUM_THREADS OMP_WAIT_POLICY=passive $(BIN)/python -m imr bench
 
 mutants: $(INSTALLED) ## change imr/ in every small way and see which changes the tests miss (takes long)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check mutmut==3.8.1

@@ -101,7 +101,7 @@ def main() -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("command", choices=("refresh", "check"))
-    parser.add_argument("stems", nargs="*", metavar="STEM", help="chapters to refresh, such as 02-theorem-1; default: all")
+    parser.add_argument("stems", nargs="*", metavar="STEM", help="chapters to refresh, such as 03-theorem-1; default: all")
     given = parser.parse_args()
     known = sorted(path.stem for path in CHAPTERS.glob("*.md"))
     if unknown := set(given.stems) - set(known):

@@ -101,11 +101,16 @@ def bench(
     n, d = 16_384, 64
     Z, form = torch.randn(n, d, device=chosen), torch.randn(d, d, device=chosen) / d
     peak = benchmarks.peak_memory(flow.quadratic_field(form, torch.arange(n, device=chosen)), Z)
-    print(f"\nquadratic flow, n={n} d={d}, float32: peak of {peak >> 20} MiB; one n×n matrix has {4 * n * n >> 20} MiB")
+    resident = benchmarks.resident_growth(n, d)
+    print(f"\nquadratic flow, n={n} d={d}, float32; one n×n matrix has {4 * n * n >> 20} MiB")
+    print(f"  allocated at most {peak >> 20} MiB; resident memory of a CPU process grew by {resident >> 20} MiB")
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {chosen}")
     if out:
         settings = {"torch": torch.__version__, "threads": torch.get_num_threads(), "device": str(chosen)}
-        out.write_text(json.dumps({"environment": settings, "cases": rows, "peak_bytes": peak}, indent=1) + "\n")
+        out.write_text(
+            json.dumps({"environment": settings, "cases": rows, "peak_bytes": peak, "resident_bytes": resident}, indent=1)
+            + "\n"
+        )
 
 
 def _load(dataset: DatasetName, root: Path | None) -> images.Dataset:

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from imr.potentials import linear_logits, require_form, require_same_features
+from imr.potentials import linear_logits, require_form, require_positive, require_same_features
 
 BLOCK = 1 << 20  # entries of the softmax held at a time where no fused kernel exists: 4 MiB in float32, fits a cache
 
@@ -24,9 +24,10 @@ def cross_attention(Z: Tensor, theta: Tensor, scale: float = 1.0) -> Tensor:
         (..., n, d), in the dtype and on the device of ``Z``.
 
     Raises:
-        ValueError: the last axes of ``Z`` and ``theta`` differ.
+        ValueError: the last axes of ``Z`` and ``theta`` differ, or the scale is not positive.
     """
     require_same_features(Z, theta)
+    require_positive(scale)
     if theta.ndim == 2:
         return _fused(Z.reshape(1, -1, Z.shape[-1]), theta[None], theta[None], scale).reshape(Z.shape)
     batch = torch.broadcast_shapes(Z.shape[:-2], theta.shape[:-2])
@@ -49,9 +50,9 @@ def self_attention(Z: Tensor, phi: Tensor, scale: float = 1.0, causal: bool = Fa
         (..., n, d), in the dtype and on the device of ``Z``; no n×n matrix is kept.
 
     Raises:
-        ValueError: ``phi`` does not fit ``Z``.
+        ValueError: ``phi`` does not fit ``Z``, or the scale is not positive.
     """
-    _require_factor(Z, phi)
+    _require_factor(Z, phi, scale)
     if phi.ndim == 3:
         Q = torch.einsum("...nd,hdr->...hnr", Z, phi)
         reads = _fused(Q, Q, Q, scale, causal)  # σ_h Zφ_h, (..., h, n, r): values before the output map, which is linear
@@ -76,9 +77,9 @@ def companion(Z: Tensor, phi: Tensor, scale: float = 1.0, causal: bool = False) 
         (..., n, d); the softmax is held in blocks of rows, never whole.
 
     Raises:
-        ValueError: ``phi`` does not fit ``Z``.
+        ValueError: ``phi`` does not fit ``Z``, or the scale is not positive.
     """
-    _require_factor(Z, phi)
+    _require_factor(Z, phi, scale)
     if phi.ndim == 3:
         Q = torch.einsum("...nd,hdr->...hnr", Z, phi)
         return torch.einsum("...hnr,hdr->...nd", _both_reads(Q, Q, None, Q, scale, causal)[1], phi)
@@ -102,9 +103,10 @@ def quadratic_attention(Z: Tensor, theta: Tensor, scale: float = 1.0, causal: bo
         (..., n, d); the softmax is held in blocks of rows, never whole.
 
     Raises:
-        ValueError: ``theta`` is not (d, d).
+        ValueError: ``theta`` is not (d, d), or the scale is not positive.
     """
     require_form(Z, theta)
+    require_positive(scale)
     as_query, as_key = _both_reads(Z @ theta, Z, Z @ theta.mT, Z @ theta, scale, causal)
     return as_query + as_key
 
@@ -146,20 +148,21 @@ def _both_reads(
     n = Q.shape[-2]
     rows = max(1, BLOCK // max(1, Q[..., 0].numel()))
     token = torch.arange(n, device=Q.device)
-    as_query, as_key = [], torch.zeros_like(U)
+    as_query, as_key = (None if V is None else torch.zeros_like(V)), torch.zeros_like(U)
     for part in token.split(rows):
         block = slice(int(part[0]), int(part[-1]) + 1)
         N = scale * (Q[..., block, :] @ K.mT)  # (..., rows, n)
         if causal:
             N = N.masked_fill(token > part[:, None], -torch.inf)
         sigma = N.softmax(-1)
-        as_key = as_key + sigma.mT @ U[..., block, :]
-        if V is not None:
-            as_query.append(sigma @ V)
-    return (torch.cat(as_query, dim=-2) if V is not None else None), as_key
+        as_key += sigma.mT @ U[..., block, :]
+        if as_query is not None:
+            as_query[..., block, :] = sigma @ V  # one result, written in place: pieces would tear the heap to shreds
+    return as_query, as_key
 
 
-def _require_factor(Z: Tensor, phi: Tensor) -> None:
+def _require_factor(Z: Tensor, phi: Tensor, scale: float) -> None:
+    require_positive(scale)
     if Z.ndim < 2 or phi.ndim not in (2, 3) or phi.shape[-2] != Z.shape[-1]:
         raise ValueError(
             f"Z has shape {tuple(Z.shape)} and phi {tuple(phi.shape)}, expected (..., n, d) and (d, r) or (heads, d, r)"

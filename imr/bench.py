@@ -1,10 +1,13 @@
 """Closed forms against automatic differentiation of the same loss, timed side by side, with peak memory.
 
 Each case runs both ways in turn in one process, so that a machine whose speed drifts slows both; the result is the median
-of the ratios. Peak memory is that of the allocations made while the function runs, as torch's profiler counts them.
+of the ratios. Memory is measured twice: as torch's profiler counts allocations, and as the operating system counts the
+resident memory of a fresh process, which also sees what the allocator cannot give back.
 """
 
+import multiprocessing
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -82,6 +85,28 @@ def peak_memory(function: Callable[[Tensor], Tensor], Z: Tensor) -> int:
             now += event.nbytes()
             peak = max(peak, now)
     return peak
+
+
+def resident_growth(n: int, d: int = 64) -> int:
+    """Bytes by which the resident memory of a fresh process grows, at its highest, in one quadratic flow at (n, d), float32.
+
+    Raises:
+        ImportError: the operating system has no such measure (Windows).
+    """
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_resident_growth, (n, d))
+
+
+def _resident_growth(n: int, d: int) -> int:
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    highest = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    Z, form = torch.randn(n, d), torch.randn(d, d) / d
+    flow.quadratic_field(form, torch.arange(128))(Z[:128])  # what torch loads on first use does not count
+    before = highest()
+    flow.quadratic_field(form, torch.arange(n))(Z)
+    return highest() - before
 
 
 def _seconds(function: Callable[[Tensor], Tensor], Z: Tensor) -> float:

@@ -27,7 +27,11 @@ def linear_field(theta: Tensor, C: Tensor, scale: float = 1.0) -> Field:
 
     Returns:
         The field Z ↦ Cθ − CA(Z, θ): a pull towards each token's own prototype, a push away from the softmax average.
+
+    Raises:
+        ValueError: labels that do not fit the prototypes; from the field, features that do not.
     """
+    require_labels(C, C.shape[-2] if C.is_floating_point() and C.ndim > 1 else C.shape[-1], len(theta))
     pull = C @ theta if C.is_floating_point() else theta[C]  # (..., n, k) x (k, d) -> (..., n, d)
     return lambda Z: pull - cross_attention(Z, theta, scale)
 
@@ -43,6 +47,9 @@ def quadratic_field(theta: Tensor, C: Tensor, scale: float = 1.0, causal: bool =
 
     Returns:
         The field; with class numbers for labels it never holds an n×n matrix.
+
+    Raises:
+        ValueError: from the field, features, form or labels that do not fit.
     """
 
     def field(Z: Tensor) -> Tensor:
@@ -76,12 +83,12 @@ def euler(field: Field, h: float) -> Step:
 
 
 def midpoint(field: Field, h: float) -> Step:
-    """The explicit midpoint rule, Z ↦ Z + h·field(Z + h/2·field(Z)): the field applied twice; order 2."""
+    """The explicit midpoint rule, Z ↦ Z + h·field(Z + h/2·field(Z)): the field applied twice; order 2 (:ref:`ch-block`)."""
     return lambda Z: Z + h * field(Z + h / 2 * field(Z))
 
 
 def rk4(field: Field, h: float) -> Step:
-    """The classical Runge–Kutta step: the field applied four times; order 4."""
+    """The classical Runge–Kutta step: the field applied four times; order 4 (:ref:`ch-block`)."""
 
     def step(Z: Tensor) -> Tensor:
         a = field(Z)
@@ -108,12 +115,12 @@ def strang(outer: SubFlow, inner: SubFlow, h: float) -> Step:
 
 
 def shift(velocity: Tensor) -> SubFlow:
-    """The exact flow of Ż = V for a constant V (n, d), such as Cθ: Z ↦ Z + hV."""
+    """The exact flow of Ż = V for a constant V (n, d), such as Cθ: Z ↦ Z + hV (:ref:`ch-block`)."""
     return lambda h: lambda Z: Z + h * velocity
 
 
 def linear_map(W: Tensor) -> SubFlow:
-    """The exact flow of Ż = ZW for W (d, d): the linear layer Z ↦ Z e^{hW}."""
+    """The exact flow of Ż = ZW for W (d, d): the linear layer Z ↦ Z e^{hW} (:ref:`ch-block`)."""
 
     def flow(h: float) -> Step:
         layer = torch.linalg.matrix_exp(h * W)
@@ -123,7 +130,7 @@ def linear_map(W: Tensor) -> SubFlow:
 
 
 def trajectory(step: Step, Z: Tensor, iterates: int) -> Tensor:
-    """The iterates Z⁽⁰⁾ … Z⁽ᴸ⁾ of a step.
+    """The iterates Z⁽⁰⁾ … Z⁽ᴸ⁾ of a step, such as :eq:`eq-euler`.
 
     Args:
         step: maps (..., n, d) to (..., n, d).

@@ -111,8 +111,10 @@ def quadratic(Z: Tensor, theta: Tensor, C: Tensor, scale: float = 1.0, causal: b
 def multi_head(Z: Tensor, phi: Tensor, C: Tensor, scale: float = 1.0) -> Tensor:
     """Σ_h L(Z, φ_h φ_hᵀ): one quadratic potential for each head, with the same labels :eq:`eq-heads`.
 
-    ``phi`` is (heads, d, r); the result has shape (...), in nats.
+    ``phi`` is (heads, d, r), else a ValueError says so; the result has shape (...), in nats.
     """
+    if phi.ndim != 3:
+        raise ValueError(f"phi has shape {tuple(phi.shape)}, expected (heads, d, r); one head is phi[None]")
     return torch.stack([quadratic(Z, head @ head.mT, C, scale) for head in phi]).sum(0)
 
 

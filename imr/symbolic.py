@@ -3,8 +3,8 @@
 SymPy differentiates sums of indexed symbols, but leaves Kronecker deltas and nested sums as they fall. This module
 contracts the deltas, brings sums into one order with one set of names, and so *decides* many identities for every size
 at once. Two conventions make it sound: every index runs from 1 to its size, and every free index lies in the range of
-whatever it is compared with, so that Σₐ δ(a,q) f(a) = f(q) needs no case distinction. A delta between two summed indices
-of different ranges would need one, and is refused.
+whatever it is compared with, so that Σₐ δ(a,q) f(a) = f(q) needs no case distinction. Deltas that would need one are
+refused: between two summed indices of different ranges, and between an index and anything that is no index, such as i + 1.
 """
 
 from collections.abc import Callable, Iterator
@@ -79,7 +79,7 @@ def contract(expr: Expr) -> Expr:
     """Distribute sums over terms, pull constants out, and resolve Σₐ δ(a,q) f(a) = f(q).
 
     Raises:
-        ValueError: a delta joins two summed indices of different ranges.
+        ValueError: a delta joins a summed index with one of another range, or with something that is no index.
     """
     return _contract(expr, {})
 
@@ -163,8 +163,10 @@ def _sum_once(term: Expr, limit: tuple, ranges: dict[Symbol, tuple]) -> Expr:
 
 def _require_one_range(term: Expr, index: Symbol, ranges: dict[Symbol, tuple]) -> None:
     for delta in term.atoms(KroneckerDelta):
-        if index in delta.args:
-            (other,) = set(delta.args) - {index}
+        if index in delta.free_symbols:
+            other = next((side for side in delta.args if side != index), None)
+            if index not in delta.args or not other.is_Symbol:
+                raise ValueError(f"{delta} compares {index} with something that is no index, and may leave the range")
             if ranges.get(other, ranges[index]) != ranges[index]:
                 raise ValueError(
                     f"{delta} joins {index} and {other}, which run to {ranges[index][1]} and {ranges[other][1]}"

@@ -108,6 +108,11 @@ def test_the_quadratic_flow_holds_no_matrix_of_tokens_by_tokens():
     assert bench.peak_memory(everything, Z) > 4 * n * n  # the measure does see such a matrix
 
 
+def test_the_memory_of_the_process_stays_far_below_such_a_matrix():
+    n = 8192
+    assert bench.resident_growth(n) < 4 * n * n / 2
+
+
 def test_cross_attention_holds_no_matrix_of_tokens_by_classes():
     Z, theta = torch.randn(4096, 16), torch.randn(1024, 16)
     assert bench.peak_memory(lambda Z: cross_attention(Z, theta), Z) < 4096 * 1024
@@ -124,6 +129,10 @@ def test_cross_attention_holds_no_matrix_of_tokens_by_classes():
         (lambda: companion(P.Z, P.heads[:, :2]), r"phi \(3, 2, 2\)"),
         (lambda: quadratic_attention(P.Z, P.phi), r"theta \(3, 2\), expected .* \(d, d\)\. From a factor"),
         (lambda: quadratic_attention(P.Z[0], P.form), r"Z has shape \(3,\)"),
+        (lambda: cross_attention(P.Z, P.theta, 0.0), "scale is 0.0, expected a positive number"),
+        (lambda: self_attention(P.Z, P.phi, -1.0), "scale is -1.0"),
+        (lambda: companion(P.Z, P.phi, float("nan")), "scale is nan"),
+        (lambda: quadratic_attention(P.Z, P.form, -1.0), "scale is -1.0"),
         (lambda: perceptron(P.Z, P.theta, "tanh"), "unknown activation 'tanh', expected one of: sigmoid, relu, gelu"),
     ],
 )

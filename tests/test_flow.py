@@ -111,6 +111,9 @@ def test_lipschitz_bound_keeps_digits_where_prototypes_are_far_from_zero():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (lambda: flow.linear_field(P.theta, P.y + 4), "class numbers from 4 to .*, expected 0 to 3"),
+        (lambda: flow.linear_field(P.theta, P.y - 4), "class numbers from -"),
+        (lambda: flow.linear_field(P.theta, P.D), r"C has shape \(6, 6\) .* expected \(\.\.\., 6, 4\)"),
         (lambda: flow.quadratic_field(P.phi, P.D)(P.Z), r"theta \(3, 2\), expected"),
         (lambda: flow.quadratic_field(P.form, P.C)(P.Z), r"C has shape \(6, 4\)"),
         (lambda: flow.quadratic_field(P.form, torch.arange(5))(P.Z), r"C has shape \(5,\)"),

@@ -104,6 +104,7 @@ def test_the_potentials_of_activations_vanish_at_zero_or_are_softplus():
         (lambda: potentials.quadratic(P.Z[0], P.form, P.D), r"Z has shape \(3,\)"),
         (lambda: potentials.quadratic(P.Z, P.form, P.D, -1.0), "scale is -1.0"),
         (lambda: potentials.quadratic(P.Z, P.form, P.C), r"expected \(\.\.\., 24, 24\)"),
+        (lambda: potentials.multi_head(P.Z, P.phi, P.D), r"phi has shape \(3, 2\), expected \(heads, d, r\)"),
         (lambda: potentials.mlp(P.Z, P.theta, "tanh"), "unknown activation 'tanh', expected one of: sigmoid, relu, gelu"),
     ],
 )

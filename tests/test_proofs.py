@@ -7,6 +7,7 @@ from sympy import (
     Integer,
     KroneckerDelta,
     LambertW,
+    Piecewise,
     Rational,
     S,
     Symbol,
@@ -164,11 +165,13 @@ def test_lipschitz():
 
 @proves("moment-matching")
 def test_moment_matching():
-    """The gradient is the difference of the two moments; for a hard label the loss is log(1 + Σ e^{−gap}) > 0."""
+    """The gradient is the difference of the two moments; and along u the velocity of a hard label is its mean margin."""
     claim = total(sigma[p, j] * theta[j, q], (j, k)) - total(C[p, j] * theta[j, q], (j, k))
     assert same(derivative(linear_loss(), Z[p, q]), unfold(claim, LINEAR))
-    t, gap = symbols("t gap", positive=True)
-    assert (log(1 + exp(-t * gap))).is_positive and log(1 + exp(-t * gap)).limit(t, S.Infinity) == 0
+    mean = lambda f: total(sigma[p, j] * f(j), (j, k))
+    push = total(y[a] * (theta[c, a] - mean(lambda j: theta[j, a])), (a, d))
+    margins = mean(lambda j: total(y[a] * (theta[c, a] - theta[j, a]), (a, d)))
+    assert same(unfold(push, LINEAR), unfold(margins, LINEAR))  # positive where θ_c is a vertex: never zero
 
 
 @proves("two-classes")
@@ -185,12 +188,16 @@ def test_two_classes():
 
 @proves("etf-optimum")
 def test_etf_optimum():
-    """At z = Rθ_c the gradient is −k/(k−1)(1 − σ_c)θ_c, radial and inwards: the condition of Karush, Kuhn and Tucker."""
+    """At z = Rθ_c the velocity is k/(k−1)(1 − σ_c)θ_c, radial and outwards: the condition of Karush, Kuhn and Tucker."""
     R, classes = symbols("R k", positive=True)
-    own = exp(R) / (exp(R) + (classes - 1) * exp(-R / (classes - 1)))
-    other = (1 - own) / (classes - 1)
-    radial = (own - 1) - other  # Σ_j σ_j θ_j − θ_c, with Σ_{j≠c} θ_j = −θ_c
-    assert simplify(radial + classes / (classes - 1) * (1 - own)) == 0
+    weight, others = exp(R), exp(-R / (classes - 1))  # θ_c·θ_c = 1, θ_j·θ_c = −1/(k−1)
+    whole = weight + (classes - 1) * others
+    velocity = 1 - weight / whole + others / whole  # θ_c − σ_c θ_c − σ_other Σ_{j≠c} θ_j, with Σ_{j≠c} θ_j = −θ_c
+    claim = classes / (classes - 1) * (1 - weight / whole)
+    assert simplify(velocity - claim) == 0
+    assert simplify(velocity - (1 - weight / whole)) != 0
+    sample = claim.subs({R: 2, classes: 5})
+    assert sample.evalf() > 0
 
 
 @proves("quadratic-adjoint")
@@ -318,11 +325,19 @@ def test_lie_is_euler():
 
 @proves("strang-euler")
 def test_strang_euler():
-    """Already for ż = (b − a)z the local error is a²h²/2."""
-    rate_a, rate_b = symbols("a b", positive=True)
-    error = exp(rate_b * step) * (1 - rate_a * step) - exp((rate_b - rate_a) * step)
-    series = error.series(step, 0, 3).removeO()
-    assert expand(series + rate_a**2 * step**2 / 2) == 0
+    """The Euler step pulls back as 1 + hA + h²/2 (A² − D) with D the derivation along f_A'f_A: −h²/2 D is left.
+
+    In the linear model D is the covariance of the prototypes with their products with CA.
+    """
+    D = symbols("D", commutative=False)
+    euler_step = 1 + step * A_ + step**2 / 2 * (A_**2 - D)
+    error = expand(flow_series(B_ / 2) * euler_step * flow_series(B_ / 2) - flow_series(A_ + B_))
+    assert error.coeff(step, 1) == 0 and expand(error.coeff(step, 2) + D / 2) == 0
+    mean = lambda f: total(unfold(sigma[p, j], LINEAR) * f(j), (j, k))
+    read = lambda u, v: unfold(total(sigma[u, m] * theta[m, v], (m, k)), LINEAR)
+    slope = total(derivative(mean(lambda j: theta[j, q]), Z[u, v]) * read(u, v), (u, n), (v, d))
+    score = lambda j: total(read(p, v) * theta[j, v], (v, d))
+    assert same(slope, mean(lambda j: theta[j, q] * score(j)) - mean(lambda j: theta[j, q]) * mean(score))
 
 
 @proves("label-free")
@@ -368,12 +383,18 @@ def test_temperature():
 
 @proves("causal")
 def test_causal():
-    """A mask M of zeros and ones; M_ij = 0 for j > i makes σ lower and σᵀ upper triangular."""
+    """For every mask M; one with M_ij = 0 for j > i makes σ lower and σᵀ upper triangular. Then with keys held fixed."""
     mask = tensors("M")[0]
     masked = lambda i: total(mask[i, j] * exp(factored_logits(i, j)), (j, n))
     loss = total(log(masked(i)) - total(C[i, j] * factored_logits(i, j), (j, n)), (i, n))
     read = {sigma: lambda i, j: mask[i, j] * exp(factored_logits(i, j)) / masked(i)}
     claim = total((C[p, j] + C[j, p] - sigma[p, j] - sigma[j, p]) * values(j, q), (j, n))
+    assert same(-derivative(loss, Z[p, q]), unfold(claim, read))
+    kept = lambda i, j: total(Z[i, a] * theta[a, b] * K[j, b], (a, d), (b, d))
+    weights = lambda i: total(mask[i, j] * exp(kept(i, j)), (j, n))
+    loss = total(log(weights(i)) - total(C[i, j] * kept(i, j), (j, n)), (i, n))
+    read = {sigma: lambda i, j: mask[i, j] * exp(kept(i, j)) / weights(i)}
+    claim = total((C[p, j] - sigma[p, j]) * total(theta[q, b] * K[j, b], (b, d)), (j, n))
     assert same(-derivative(loss, Z[p, q]), unfold(claim, read))
 
 
@@ -388,22 +409,24 @@ def test_norm_retraction():
 
 @proves("mlp-potential")
 def test_mlp_potential():
-    argument = symbols("x", real=True)
-    gelu = (argument**2 * (1 + erf(argument / sqrt(2))) - erf(argument / sqrt(2))) / 4
-    gelu += argument * exp(-(argument**2) / 2) / (2 * sqrt(2 * pi))
+    """For every g and all sizes; then the three g' by name."""
+    function, argument = Function("g"), symbols("x", real=True)
+    hidden = lambda i, m: total(Z[i, a] * W[m, a], (a, d))
+    potential = total(function(hidden(i, m)), (i, n), (m, r))
+    activation = lambda i, m: diff(function(argument), argument).subs(argument, hidden(i, m))
+    assert same(derivative(potential, Z[p, q]), total(activation(p, m) * W[m, q], (m, r)))
+    assert not same(derivative(potential, Z[p, q]), total(function(hidden(p, m)) * W[m, q], (m, r)))
+    relu, bell = Piecewise((argument, argument > 0), (0, True)), exp(-(argument**2) / 2) / sqrt(2 * pi)
     for potential, activation in (
         (log(1 + exp(argument)), 1 / (1 + exp(-argument))),
-        (argument**2 / 2, argument),  # ReLU where it is positive; where negative both are 0
-        (gelu, argument * (1 + erf(argument / sqrt(2))) / 2),
+        (relu**2 / 2, relu),
+        (
+            (argument**2 * (1 + erf(argument / sqrt(2))) - erf(argument / sqrt(2))) / 4 + argument * bell / 2,
+            argument * (1 + erf(argument / sqrt(2))) / 2,
+        ),
     ):
         assert simplify(potential.diff(argument) - activation) == 0
-    activate = Function("g")
-    outer = total(activate(total(Z[i, a] * W[m, a], (a, d))), (i, n), (m, r))
-    slope = lambda m: activate(x[m]).diff(x[m])
-    hidden = contract(outer.diff(Z[p, q]).doit())
-    assert hidden.has(W) and slope(m) != 0
-    quadratic = total(total(Z[i, a] * W[m, a], (a, d)) ** 2 / 2, (i, n), (m, r))
-    assert same(derivative(quadratic, Z[p, q]), total(total(Z[p, a] * W[m, a], (a, d)) * W[m, q], (m, r)))
+    assert simplify(relu.diff(argument) - relu) != 0
 
 
 @proves("untied-mlp")
@@ -417,13 +440,18 @@ def test_untied_mlp():
 
 @proves("untied-values")
 def test_untied_values():
-    query, key = tensors("Q K")
+    """The gradient of untied logits, and the rate −tr(∇L M ∇Lᵀ) along −∇L M, whose symmetric part alone counts."""
+    query, key, gradient, mixer = tensors("Q K G M")
     product = lambda a, b: total(query[a, c] * key[b, c], (c, r))
     untied = lambda i, j: total(Z[i, a] * product(a, b) * theta[j, b], (a, d), (b, d))
     loss = total(lse(i, untied) - total(C[i, j] * untied(i, j), (j, k)), (i, n))
     read = {sigma: lambda i, j: softmax(lambda j: untied(i, j), j, (l, k))}
     claim = total((C[p, j] - sigma[p, j]) * theta[j, b] * product(q, b), (j, k), (b, d))
     assert same(-derivative(loss, Z[p, q]), unfold(claim, read))
+    rate = total(gradient[p, q] * -total(gradient[p, a] * mixer[a, q], (a, d)), (p, n), (q, d))
+    trace = total(gradient[p, q] * mixer[q, c] * gradient[p, c], (p, n), (q, d), (c, d))
+    symmetric = total(gradient[p, q] * (mixer[q, c] + mixer[c, q]) * gradient[p, c], (p, n), (q, d), (c, d)) / 2
+    assert same(rate, -trace) and not same(rate, trace) and same(trace, symmetric)
 
 
 @proves("hopfield")

@@ -1,7 +1,7 @@
 import random
 
 import pytest
-from sympy import Float, Indexed, KroneckerDelta, exp, log
+from sympy import Float, Indexed, Integer, KroneckerDelta, exp, log
 
 from imr.symbolic import (
     Formula,
@@ -117,6 +117,9 @@ def test_contract_and_canonical_form_keep_the_value(sizes):
 def test_a_delta_across_different_ranges_is_refused(limits):
     with pytest.raises(ValueError, match="which run to"):
         same(total(KroneckerDelta(i, j) * x[i], *limits), total(x[i], (i, n)))
+    for shifted in (j + 1, Integer(0), n + 1):
+        with pytest.raises(ValueError, match="no index"):
+            contract(total(KroneckerDelta(i, shifted) * x[i], (i, n)))
     nested = total(total(KroneckerDelta(i, j) * x[i], limits[0]), limits[1])
     with pytest.raises(ValueError, match="which run to"):
         contract(nested)
