@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -101,7 +102,7 @@ def bench(
     n, d = 16_384, 64
     Z, form = torch.randn(n, d, device=chosen), torch.randn(d, d, device=chosen) / d
     peak = benchmarks.peak_memory(flow.quadratic_field(form, torch.arange(n, device=chosen)), Z)
-    resident = benchmarks.resident_growth(n, d)
+    resident = benchmarks.resident_growth(partial(benchmarks.quadratic_flow, n, d))
     print(f"\nquadratic flow, n={n} d={d}, float32; one n×n matrix has {4 * n * n >> 20} MiB")
     print(f"  allocated at most {peak >> 20} MiB; resident memory of a CPU process grew by {resident >> 20} MiB")
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {chosen}")

@@ -7,11 +7,12 @@ resident memory of a fresh process, which also sees what the allocator cannot gi
 
 import multiprocessing
 import statistics
-import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import psutil
 import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
@@ -87,26 +88,40 @@ def peak_memory(function: Callable[[Tensor], Tensor], Z: Tensor) -> int:
     return peak
 
 
-def resident_growth(n: int, d: int = 64) -> int:
-    """Bytes by which the resident memory of a fresh process grows, at its highest, in one quadratic flow at (n, d), float32.
+def resident_growth(work: Callable[[], object]) -> int:
+    """Bytes by which the resident memory of a fresh process grows at most while ``work()`` runs; sampled each millisecond.
 
-    Raises:
-        ImportError: the operating system has no such measure (Windows).
+    ``work`` is sent to that process, so it is a function of a module, or a ``functools.partial`` of one.
     """
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_resident_growth, (n, d))
+        return pool.apply(_resident_growth, (work,))
 
 
-def _resident_growth(n: int, d: int) -> int:
-    import resource
+def quadratic_flow(n: int, d: int = 64) -> Tensor:
+    """One quadratic flow field of random features (n, d) with C = I, in float32, a little one first: torch loads on use."""
+    for tokens in (128, n):
+        Z, form = torch.randn(tokens, d), torch.randn(d, d) / d
+        velocity = flow.quadratic_field(form, torch.arange(tokens))(Z)
+    return velocity
 
-    unit = 1 if sys.platform == "darwin" else 1024
-    highest = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    Z, form = torch.randn(n, d), torch.randn(d, d) / d
-    flow.quadratic_field(form, torch.arange(128))(Z[:128])  # what torch loads on first use does not count
-    before = highest()
-    flow.quadratic_field(form, torch.arange(n))(Z)
-    return highest() - before
+
+def _resident_growth(work: Callable[[], object]) -> int:
+    process, done = psutil.Process(), threading.Event()
+    before = highest = process.memory_info().rss
+
+    def watch() -> None:
+        nonlocal highest
+        while not done.wait(0.001):
+            highest = max(highest, process.memory_info().rss)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        work()
+    finally:
+        done.set()
+        watcher.join()
+    return highest - before
 
 
 def _seconds(function: Callable[[Tensor], Tensor], Z: Tensor) -> float:
