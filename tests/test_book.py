@@ -154,6 +154,16 @@ def test_all_mathematics_was_parsed(html):
         assert "$" not in article.get_text(), page.name
 
 
+def test_scripts_in_the_pages_name_no_other_host(html):
+    """One constant is there by the theme, the address of a program that runs cells; nothing on the pages asks for it."""
+    for page in html.rglob("*.html"):
+        soup = BeautifulSoup(page.read_text(), "html.parser")
+        code = "".join(script.get_text() for script in soup.find_all("script"))
+        code = re.sub(r'const THEBE_JS_URL = "[^"]*"', "", code)
+        assert not re.search(r"(https?:)?//[\w-]+\.\w", code), page.name
+        assert not soup.select(".thebe, .thebe-launch-button, [data-thebe]"), page.name
+
+
 def test_style_sheets_load_nothing_from_another_host(html):
     for sheet in html.rglob("*.css"):
         assert not re.search(r"(url\(|@import)\s*[\"']?(https?:)?//", sheet.read_text(errors="ignore")), sheet.name
