@@ -31,7 +31,8 @@ def linear_field(theta: Tensor, C: Tensor, scale: float = 1.0) -> Field:
     Raises:
         ValueError: labels that do not fit the prototypes; from the field, features that do not.
     """
-    require_labels(C, C.shape[-2] if C.is_floating_point() and C.ndim > 1 else C.shape[-1], len(theta))
+    tokens = -2 if C.is_floating_point() else -1  # the axis of C that counts them
+    require_labels(C, C.shape[tokens] if C.ndim >= -tokens else 0, len(theta))
     pull = C @ theta if C.is_floating_point() else theta[C]  # (..., n, k) x (k, d) -> (..., n, d)
     return lambda Z: pull - cross_attention(Z, theta, scale)
 

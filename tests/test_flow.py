@@ -39,6 +39,8 @@ def test_fields_take_batches():
         flow.label_free_field(P.theta, P.W, 0.5),
     ):
         assert close(field(Z)[1, 3], field(Z[1, 3]))
+    numbers = torch.stack([P.y, P.y.flip(0)])
+    assert close(flow.linear_field(P.theta, numbers)(Z[:, 0])[1], flow.linear_field(P.theta, P.y.flip(0))(Z[1, 0]))
     own = torch.stack([torch.arange(6), torch.arange(6).flip(0)])  # labels of their own for each batch element
     batched = flow.quadratic_field(P.form, own)(Z[:, 0])
     assert close(batched[1], flow.quadratic_field(P.form, own[1])(Z[1, 0]))
@@ -113,6 +115,8 @@ def test_lipschitz_bound_keeps_digits_where_prototypes_are_far_from_zero():
     [
         (lambda: flow.linear_field(P.theta, P.y + 4), "class numbers from 4 to .*, expected 0 to 3"),
         (lambda: flow.linear_field(P.theta, P.y - 4), "class numbers from -"),
+        (lambda: flow.linear_field(P.theta, P.C[0]), r"C has shape \(4,\)"),
+        (lambda: flow.linear_field(P.theta, torch.tensor(1)), r"C has shape \(\)"),
         (lambda: flow.linear_field(P.theta, P.D), r"C has shape \(6, 6\) .* expected \(\.\.\., 6, 4\)"),
         (lambda: flow.quadratic_field(P.phi, P.D)(P.Z), r"theta \(3, 2\), expected"),
         (lambda: flow.quadratic_field(P.form, P.C)(P.Z), r"C has shape \(6, 4\)"),
