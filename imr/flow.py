@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from imr.attention import cross_attention, quadratic_attention, self_attention
-from imr.potentials import require_form, require_labels
+from imr.potentials import require_form, require_labels, require_positive
 
 Field = Callable[[Tensor], Tensor]
 Step = Callable[[Tensor], Tensor]
@@ -34,7 +34,16 @@ def linear_field(theta: Tensor, C: Tensor, scale: float = 1.0) -> Field:
     tokens = -2 if C.is_floating_point() else -1  # the axis of C that counts them
     require_labels(C, C.shape[tokens] if C.ndim >= -tokens else 0, len(theta))
     pull = C @ theta if C.is_floating_point() else theta[C]  # (..., n, k) x (k, d) -> (..., n, d)
-    return lambda Z: pull - cross_attention(Z, theta, scale)
+
+    def field(Z: Tensor) -> Tensor:
+        if Z.shape[-2:] != pull.shape[-2:]:
+            raise ValueError(
+                f"Z has shape {tuple(Z.shape)}, expected (..., {pull.shape[-2]}, {pull.shape[-1]}): "
+                "one token for each label, with the features of the prototypes"
+            )
+        return pull - cross_attention(Z, theta, scale)
+
+    return field
 
 
 def quadratic_field(theta: Tensor, C: Tensor, scale: float = 1.0, causal: bool = False) -> Field:
@@ -156,8 +165,9 @@ def lipschitz_bound(theta: Tensor, scale: float = 1.0) -> Tensor:
     """Λ = s/4 · max ‖θ_j − θ_l‖², a Lipschitz constant of the linear flow (:prf:ref:`prop-lipschitz`).
 
     Each Euler step with 0 < h < 2/Λ decreases the loss. Never more than s/2 · ‖θ‖₂², which is often quoted.
-    ``theta`` is (k, d); the result is a scalar tensor, 0 for a single prototype.
+    ``theta`` is (k, d), the scale s positive (else a ValueError); the result is a scalar tensor, 0 for a single prototype.
     """
+    require_positive(scale)
     distances = torch.cdist(theta, theta, compute_mode="donot_use_mm_for_euclid_dist")  # the fast mode loses digits
     return scale / 4 * distances.max() ** 2
 

@@ -165,7 +165,7 @@ def _require_one_range(term: Expr, index: Symbol, ranges: dict[Symbol, tuple]) -
     for delta in term.atoms(KroneckerDelta):
         if index in delta.free_symbols:
             other = next((side for side in delta.args if side != index), None)
-            if index not in delta.args or not other.is_Symbol:
+            if index not in delta.args or not other.is_Symbol or other.is_positive:  # a size is no index
                 raise ValueError(f"{delta} compares {index} with something that is no index, and may leave the range")
             if ranges.get(other, ranges[index]) != ranges[index]:
                 raise ValueError(

@@ -26,6 +26,8 @@ def test_a_difference_map_is_symmetric_around_zero_and_red_is_lighter():
     assert below.get_clim() == (-0.5, 0.5)
     red, _, blue, _ = below.to_rgba(0.5)
     assert red > blue
+    above = figures.iterates(Z, ["a"]).axes[1].get_images()[0]
+    assert sum(above.to_rgba(1.0)[:3]) > sum(above.to_rgba(0.0)[:3])
 
 
 def test_overview_draws_a_line_for_each_noise_and_a_level_for_the_baseline():

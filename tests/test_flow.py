@@ -118,6 +118,12 @@ def test_lipschitz_bound_keeps_digits_where_prototypes_are_far_from_zero():
         (lambda: flow.linear_field(P.theta, P.C[0]), r"C has shape \(4,\)"),
         (lambda: flow.linear_field(P.theta, torch.tensor(1)), r"C has shape \(\)"),
         (lambda: flow.linear_field(P.theta, P.D), r"C has shape \(6, 6\) .* expected \(\.\.\., 6, 4\)"),
+        (
+            lambda: flow.linear_field(P.theta, P.C[:1])(P.Z),
+            r"Z has shape \(6, 3\), expected \(\.\.\., 1, 3\): one token for each",
+        ),
+        (lambda: flow.linear_field(P.theta, P.C)(P.Z[:, :2]), r"Z has shape \(6, 2\), expected \(\.\.\., 6, 3\)"),
+        (lambda: flow.lipschitz_bound(P.theta, -1.0), "scale is -1.0"),
         (lambda: flow.quadratic_field(P.phi, P.D)(P.Z), r"theta \(3, 2\), expected"),
         (lambda: flow.quadratic_field(P.form, P.C)(P.Z), r"C has shape \(6, 4\)"),
         (lambda: flow.quadratic_field(P.form, torch.arange(5))(P.Z), r"C has shape \(5,\)"),

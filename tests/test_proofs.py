@@ -190,7 +190,9 @@ def test_two_classes():
 def test_etf_optimum():
     """At z = Rθ_c the velocity is k/(k−1)(1 − σ_c)θ_c, radial and outwards: the condition of Karush, Kuhn and Tucker."""
     R, classes = symbols("R k", positive=True)
-    weight, others = exp(R), exp(-R / (classes - 1))  # θ_c·θ_c = 1, θ_j·θ_c = −1/(k−1)
+    product = lambda one: classes / (classes - 1) * (one - 1 / classes)  # θ_c·θ_j of the simplex √(k/(k−1)) (I − 11ᵀ/k)
+    assert simplify(product(1) - 1) == 0 and simplify(product(1) + (classes - 1) * product(0)) == 0  # unit, Σ_j θ_j = 0
+    weight, others = exp(R * product(1)), exp(R * product(0))
     whole = weight + (classes - 1) * others
     velocity = 1 - weight / whole + others / whole  # θ_c − σ_c θ_c − σ_other Σ_{j≠c} θ_j, with Σ_{j≠c} θ_j = −θ_c
     claim = classes / (classes - 1) * (1 - weight / whole)

@@ -117,7 +117,7 @@ def test_contract_and_canonical_form_keep_the_value(sizes):
 def test_a_delta_across_different_ranges_is_refused(limits):
     with pytest.raises(ValueError, match="which run to"):
         same(total(KroneckerDelta(i, j) * x[i], *limits), total(x[i], (i, n)))
-    for shifted in (j + 1, Integer(0), n + 1):
+    for shifted in (j + 1, Integer(0), n + 1, k):
         with pytest.raises(ValueError, match="no index"):
             contract(total(KroneckerDelta(i, shifted) * x[i], (i, n)))
     nested = total(total(KroneckerDelta(i, j) * x[i], limits[0]), limits[1])

@@ -43,7 +43,7 @@ def train(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = build(name, *split.X.shape[1:], classes).to(device)
-    generator = torch.Generator().manual_seed(seed)
+    order, noise = torch.Generator().manual_seed(seed), torch.Generator().manual_seed(2**32 + seed)
     steps = -(-len(split) // protocol.batch_size) * protocol.epochs
     optimiser = torch.optim.AdamW(model.parameters(), protocol.learning_rate, weight_decay=protocol.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, protocol.learning_rate, total_steps=steps)
@@ -51,10 +51,10 @@ def train(
         total=steps, desc=f"{name}, seed {seed}", unit="batch", leave=False, mininterval=0.5, disable=not progress
     ) as bar:
         for _ in range(protocol.epochs):
-            for rows in torch.randperm(len(split), generator=generator).split(protocol.batch_size):
+            for rows in torch.randperm(len(split), generator=order).split(protocol.batch_size):
                 X = split.X[rows]
                 if train_noise:
-                    X = X + train_noise * torch.randn(X.shape, generator=generator)
+                    X = X + train_noise * torch.randn(X.shape, generator=noise)
                 loss = weighted_loss(model(X.to(device)), split.y[rows].to(device))
                 optimiser.zero_grad()
                 loss.backward()
