@@ -1,6 +1,7 @@
 """Training: AdamW with a one-cycle rate on the cross-entropy of every iterate."""
 
 import time
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
@@ -43,25 +44,29 @@ def train(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = build(name, *split.X.shape[1:], classes).to(device)
-    order, noise = torch.Generator().manual_seed(seed), torch.Generator().manual_seed(2**32 + seed)
     steps = -(-len(split) // protocol.batch_size) * protocol.epochs
     optimiser = torch.optim.AdamW(model.parameters(), protocol.learning_rate, weight_decay=protocol.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, protocol.learning_rate, total_steps=steps)
-    with tqdm(
-        total=steps, desc=f"{name}, seed {seed}", unit="batch", leave=False, mininterval=0.5, disable=not progress
-    ) as bar:
-        for _ in range(protocol.epochs):
-            for rows in torch.randperm(len(split), generator=order).split(protocol.batch_size):
-                X = split.X[rows]
-                if train_noise:
-                    X = X + train_noise * torch.randn(X.shape, generator=noise)
-                loss = weighted_loss(model(X.to(device)), split.y[rows].to(device))
-                optimiser.zero_grad()
-                loss.backward()
-                optimiser.step()
-                schedule.step()
-                bar.update()
+    batches = _batches(split, protocol, seed, train_noise)
+    bar = tqdm(batches, f"{name}, seed {seed}", steps, unit="batch", leave=False, mininterval=0.5, disable=not progress)
+    for X, y in bar:
+        loss = weighted_loss(model(X.to(device)), y.to(device))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
     return model.eval(), time.process_time() - started
+
+
+def _batches(split: Split, protocol: Protocol, seed: int, train_noise: float) -> Iterator[tuple[Tensor, Tensor]]:
+    """All epochs: images with fresh noise and their classes, order and noise from generators of their own."""
+    order, noise = torch.Generator().manual_seed(seed), torch.Generator().manual_seed(2**32 + seed)
+    for _ in range(protocol.epochs):
+        for rows in torch.randperm(len(split), generator=order).split(protocol.batch_size):
+            X = split.X[rows]
+            if train_noise:
+                X = X + train_noise * torch.randn(X.shape, generator=noise)
+            yield X, split.y[rows]
 
 
 def weighted_loss(logits: Tensor, y: Tensor) -> Tensor:
