@@ -77,7 +77,7 @@ def _draw_accuracy(ax: Axes, records: pd.DataFrame) -> None:
             else:
                 ax.axhline(mean.iloc[0], color=colour, linestyle="--")
     ax.xaxis.get_major_locator().set_params(integer=True)
-    ax.set(xlabel="iterate", ylabel="test accuracy (%)", title="solid: iterated block\ndashed: multinomial regression")
+    ax.set(xlabel="iterate", ylabel="accuracy (%)", title="solid: iterated block\ndashed: multinomial regression")
     ax.title.set_fontsize(10)
     ax.grid(alpha=0.3)
     ax.legend(title="noise", loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=4)

@@ -171,6 +171,8 @@ def test_choices_can_be_made_on_the_validation_split(tmp_path, digits):
     model, _ = train("multinomial regression", digits.train, 10, quick("digits", 0), 0, 0.0, CPU, progress=False)
     ((accuracy, _),) = evaluate(model, digits.validation, CPU)
     assert results["records"][0]["accuracy"] == accuracy
+    shown = report.picture(results, model, digits).axes[0].get_images()[0].get_array()
+    assert (shown == digits.validation.X[digits.validation.y == 0][0].numpy()).all()
 
 
 @pytest.mark.parametrize(

@@ -35,16 +35,19 @@ def table(results: dict) -> str:
 
 
 def picture(results: dict, model: MultinomialRegression, dataset: Dataset) -> Figure:
-    """One figure for the run: iterates of two test images, one of them also with noise, and accuracy against the iterate."""
+    """One figure for the run: iterates of two images, one of them also with noise, and accuracy against the iterate.
+
+    The images are of the split that the run was evaluated on.
+    """
     protocol = results["protocol"]
+    split = getattr(dataset, protocol["evaluated_on"])
     sigma = max(s for s in protocol["test_noise"] if s <= 0.3)
-    first = [int((dataset.test.y == c).nonzero()[0, 0]) for c in (0, 2)]  # the first test image of classes 0 and 2
-    X = dataset.test.X
-    starts = torch.cat([X[first], noisy(X, sigma, protocol["noise_seed"])[first[:1]]])
+    first = [int((split.y == c).nonzero()[0, 0]) for c in (0, 2)]  # the first image of classes 0 and 2
+    starts = torch.cat([split.X[first], noisy(split.X, sigma, protocol["noise_seed"])[first[:1]]])
     with torch.no_grad():
         device = next(model.parameters()).device
         Z = torch.stack(model.features(starts.to(device)), dim=1).cpu()  # (images, L + 1, height, width)
-    names = [dataset.classes[int(dataset.test.y[i])] for i in first]
+    names = [dataset.classes[int(split.y[i])] for i in first]
     return figures.overview(Z, [*names, f"{names[0]}, σ = {sigma:g}"], pd.DataFrame(results["records"]))
 
 
