@@ -1,6 +1,7 @@
 """The command line: ``python -m imr --help``."""
 
 import json
+import os
 from dataclasses import replace
 from enum import StrEnum
 from functools import partial
@@ -15,9 +16,10 @@ from tqdm import tqdm
 from imr import bench as benchmarks
 from imr import data as images
 from imr import flow
-from imr.experiment import report
+from imr.experiment import distributed, report
 from imr.experiment.protocol import PRESETS
-from imr.experiment.run import run
+from imr.experiment.run import RunError, begin, environment, run, trained
+from imr.experiment.training import Case
 
 app = typer.Typer(
     help="Attention is a gradient step of multinomial regression on the features.",
@@ -30,6 +32,7 @@ DatasetName = StrEnum("DatasetName", {name: name for name in images.LOADERS})
 Preset = StrEnum("Preset", {name: name for name in PRESETS})
 Split = StrEnum("Split", {name: name for name in ("test", "validation")})
 Device = StrEnum("Device", {name: name for name in ("auto", "cpu", "cuda")})
+Precision = StrEnum("Precision", {name: name for name in ("float32", "bfloat16")})
 Root = Annotated[
     Path | None,
     typer.Option(
@@ -40,34 +43,59 @@ Root = Annotated[
 
 @app.command()
 def experiment(
-    preset: Annotated[Preset, typer.Option(help="How much to run. quick: two minutes on two cores.")] = Preset.quick,
+    preset: Annotated[
+        Preset, typer.Option(help="How much to run. On two cores quick takes a minute, full two hours, ablations one.")
+    ] = Preset.quick,
     dataset: Annotated[DatasetName, typer.Option(help="Which images.")] = DatasetName["fashion-mnist"],
     root: Root = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the results. Default: runs/PRESET-DATASET-seedN.", metavar="DIR")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Fixes initial weights and the order of the batches.", min=0, max=2**32 - 1)] = 0,
+    seed: Annotated[
+        int, typer.Option(help="The first seed; fixes initial weights, order of the batches, noise.", min=0, max=2**31)
+    ] = 0,
     device: Annotated[Device, typer.Option(help="Where to compute. auto: cuda where there is one.")] = Device.auto,
     split: Annotated[Split, typer.Option(help="Evaluate on which images. To choose anything: validation.")] = Split.test,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are there already.")] = False,
+    jobs: Annotated[
+        int | None, typer.Option(help="Trainings side by side, each on one thread. Default: all cores; 1 on a GPU.", min=1)
+    ] = None,
+    precision: Annotated[Precision, typer.Option(help="Of matrix products in training.")] = Precision.float32,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Train through torch.compile. Measure first: it may be slower on a CPU.")
+    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the unfinished run in the folder.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Throw away the run that is in the folder.")] = False,
 ) -> None:
-    """Train, evaluate on clean and noisy test images, and write results.json, table.md and iterates.png."""
-    folder = out or Path("runs", f"{preset}-{dataset}-seed{seed}")
-    if (folder / "results.json").exists() and not overwrite:
-        _refuse(f"{folder / 'results.json'} exists already: choose another --out, or say --overwrite to replace it")
+    """Train, evaluate on clean and noisy test images, and write records, tables, figures and a checkpoint.
+
+    Under torchrun every training is shared by the processes.
+    """
     if dataset.value == "digits" and root:
         _refuse("--data is for fashion-mnist: the digits are embedded in scikit-learn")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        _refuse(f"--out {folder} cannot be written ({error.strerror}): name another folder")
+    if resume and overwrite:
+        _refuse("--resume goes on with a run and --overwrite throws it away: say one of them")
+    folder = out or Path("runs", f"{preset}-{dataset}-seed{seed}")
     chosen = _device(device)
-    loaded = _load(dataset, root)
-    protocol = replace(PRESETS[preset](dataset.value, seed), evaluated_on=split.value)
-    results, model = run(protocol, loaded, chosen)
-    report.write(results, report.picture(results, model, loaded), folder)
-    print(report.table(results))
-    print(f"\nwritten: {folder}/results.json, table.md, iterates.png")
+    protocol = PRESETS[preset](dataset.value, seed)
+    protocol = replace(protocol, evaluated_on=split.value, precision=precision.value, compiled=compiled)
+    if split is Split.validation:
+        protocol = replace(protocol, trained_on="train")
+    with distributed.group(chosen) as chosen:
+        loaded = _load(dataset, root)
+        try:
+            if distributed.is_first():
+                begin(protocol, environment(loaded, chosen), folder, resume, overwrite)
+        except RunError as error:
+            _refuse(str(error))
+        except OSError as error:
+            _refuse(f"--out {folder} cannot be written ({error.strerror}): name another folder")
+        distributed.wait()
+        results = run(protocol, loaded, chosen, folder, jobs or _jobs(chosen))
+        if distributed.is_first():
+            kept = {t: trained(Case(protocol.checkpoint, t, seed), protocol, folder, loaded) for t in protocol.train_noise}
+            files = report.write(results, kept, loaded, folder)
+            print(report.table(results))
+            print(f"\nwritten to {folder}: {', '.join(file.name for file in files)}")
 
 
 @app.command()
@@ -125,6 +153,11 @@ def _device(name: Device) -> torch.device:
     if name is Device.cuda and not torch.cuda.is_available():
         _refuse("--device cuda: torch finds no CUDA device here; use --device cpu, or auto")
     return torch.device("cuda" if name is Device.auto and torch.cuda.is_available() else name.value.replace("auto", "cpu"))
+
+
+def _jobs(device: torch.device) -> int:
+    """As many trainings side by side as there are cores to this process; one on a GPU and under torchrun."""
+    return 1 if device.type == "cuda" or distributed.launched() else os.cpu_count() or 1
 
 
 def _refuse(message: str) -> None:

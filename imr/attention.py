@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from imr.potentials import linear_logits, require_form, require_positive, require_same_features
+from imr.potentials import linear_logits, require_form, require_heads, require_positive, require_same_features
 
 BLOCK = 1 << 20  # entries of the softmax held at a time where no fused kernel exists: 4 MiB in float32, fits a cache
 
@@ -33,6 +33,35 @@ def cross_attention(Z: Tensor, theta: Tensor, scale: float = 1.0) -> Tensor:
     batch = torch.broadcast_shapes(Z.shape[:-2], theta.shape[:-2])
     Z, theta = (X.expand(*batch, *X.shape[-2:]) for X in (Z, theta))
     return _fused(Z, theta, theta, scale)
+
+
+def multi_head_cross_attention(
+    Z: Tensor, theta: Tensor, bias: Tensor, scale: float = 1.0, values: Tensor | None = None
+) -> Tensor:
+    """Σ_h σ(s Zθ_hᵀ + b_h)θ_h: one multinomial regression with intercepts for each head :eq:`eq-many-heads`.
+
+    The gradient in Z of :func:`imr.potentials.many_regressions`. With two prototypes each head is a sigmoid unit
+    (:prf:ref:`prop-mlp`); with one head and no bias it is :func:`cross_attention`.
+
+    Args:
+        Z: features (..., n, d).
+        theta: prototypes (heads, k, d), keys and values.
+        bias: intercepts (heads, k) of the logits.
+        scale: s, multiplies Zθᵀ.
+        values: in the place of θ as values, (heads, k, d); then it is no gradient (:prf:ref:`prop-untied`).
+
+    Returns:
+        (..., n, d); the heads' n×k matrices are kept, since a few prototypes cost less so than n×d for each head.
+
+    Raises:
+        ValueError: shapes that do not fit, or a scale that is not positive.
+    """
+    require_same_features(Z, theta)
+    require_positive(scale)
+    require_heads(theta, bias)
+    prototypes = theta.flatten(0, 1)  # (heads k, d)
+    N = scale * (Z @ prototypes.mT) + bias.flatten()  # (..., n, d) x (d, heads k) -> (..., n, heads k)
+    return N.unflatten(-1, bias.shape).softmax(-1).flatten(-2) @ (prototypes if values is None else values.flatten(0, 1))
 
 
 def self_attention(Z: Tensor, phi: Tensor, scale: float = 1.0, causal: bool = False) -> Tensor:
@@ -111,13 +140,40 @@ def quadratic_attention(Z: Tensor, theta: Tensor, scale: float = 1.0, causal: bo
     return as_query + as_key
 
 
-def perceptron(Z: Tensor, W: Tensor, activation: str = "gelu") -> Tensor:
-    """g'(ZWᵀ)W, the gradient of :func:`imr.potentials.mlp`: a two-layer perceptron with tied weights :eq:`eq-mlp`.
+def reads(Z: Tensor, phi: Tensor, values: Tensor, scale: float = 1.0) -> tuple[Tensor, Tensor]:
+    """σV and σᵀV with σ = σ(s Zφφᵀ Zᵀ), head by head: each token as a query, and each as a key.
+
+    With V = Zφ, times φᵀ and summed over the heads, they are :func:`self_attention` and :func:`companion`, here from one
+    softmax.
+
+    Args:
+        Z: features (..., n, d).
+        phi: factors (heads, d, r).
+        values: V (..., heads, n, v).
+        scale: s, multiplies the logits.
+
+    Returns:
+        Two of (..., heads, n, v); the softmax is held in blocks of rows, never whole.
+
+    Raises:
+        ValueError: ``phi`` does not fit ``Z``, or the scale is not positive.
+    """
+    _require_factor(Z, phi, scale)
+    Q = torch.einsum("...nd,hdr->...hnr", Z, phi)
+    return _both_reads(Q, Q, values, values, scale, causal=False)
+
+
+def perceptron(
+    Z: Tensor, W: Tensor, activation: str = "gelu", bias: Tensor | None = None, weights: Tensor | None = None
+) -> Tensor:
+    """(λ g'(ZWᵀ + b))W, the gradient of :func:`imr.potentials.mlp`: a two-layer perceptron with tied weights :eq:`eq-mlp`.
 
     Args:
         Z: features (..., n, d).
         W: rows are the hidden units (r, d).
         activation: g' by name: "sigmoid", "relu" or "gelu".
+        bias: b (r,), added to what the hidden units see; none is zero.
+        weights: λ (r,), one for each unit; none is one.
 
     Returns:
         (..., n, d).
@@ -127,7 +183,8 @@ def perceptron(Z: Tensor, W: Tensor, activation: str = "gelu") -> Tensor:
     """
     if activation not in ACTIVATIONS:
         raise ValueError(f"unknown activation {activation!r}, expected one of: {', '.join(ACTIVATIONS)}")
-    return ACTIVATIONS[activation](linear_logits(Z, W)) @ W  # (..., n, r) x (r, d) -> (..., n, d)
+    hidden = ACTIVATIONS[activation](linear_logits(Z, W) + (0.0 if bias is None else bias))
+    return (hidden if weights is None else weights * hidden) @ W  # (..., n, r) x (r, d) -> (..., n, d)
 
 
 ACTIVATIONS = {"sigmoid": torch.sigmoid, "relu": F.relu, "gelu": F.gelu}

@@ -183,17 +183,17 @@ def _raw(root: Path) -> Path:
 
 
 def _fashion_mnist() -> type:
-    return _torchvision_datasets().FashionMNIST
+    return import_torchvision().datasets.FashionMNIST
 
 
-def _torchvision_datasets() -> ModuleType:
-    """Import torchvision.datasets, also where torchvision was built for CUDA and torch for the CPU.
+def import_torchvision() -> ModuleType:
+    """Import torchvision, also where it was built for CUDA and torch for the CPU.
 
     There torchvision's compiled operators do not load, and the import ends at the two schemas that it expects of them.
     Declared without an implementation they let it through; data sets and transforms need neither.
     """
     try:
-        from torchvision import datasets
+        import torchvision
     except RuntimeError as error:
         if "torchvision::nms" not in str(error):
             raise
@@ -201,8 +201,8 @@ def _torchvision_datasets() -> ModuleType:
             del sys.modules[loaded]
         torch.library.define("torchvision::nms", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         torch.library.define("torchvision::qnms", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        from torchvision import datasets
-    return datasets
+        import torchvision
+    return torchvision
 
 
 def _read_json(path: Path) -> dict:

@@ -118,13 +118,26 @@ def multi_head(Z: Tensor, phi: Tensor, C: Tensor, scale: float = 1.0) -> Tensor:
     return torch.stack([quadratic(Z, head @ head.mT, C, scale) for head in phi]).sum(0)
 
 
-def mlp(Z: Tensor, W: Tensor, activation: str = "gelu") -> Tensor:
-    """U(Z) = Σᵢᵣ g((ZWᵀ)ᵢᵣ), the potential of a tied two-layer perceptron: ∇U = g'(ZWᵀ)W :eq:`eq-mlp-potential`.
+def many_regressions(Z: Tensor, theta: Tensor, bias: Tensor, scale: float = 1.0) -> Tensor:
+    """Σ_h Σᵢ LSEᵢ(s Zθ_hᵀ + b_h)/s: the label-free part of several regressions with intercepts :eq:`eq-many-regressions`.
+
+    ``theta`` is (heads, k, d) and ``bias`` (heads, k), else a ValueError says so; the result has shape (...), in nats.
+    """
+    require_heads(theta, bias)
+    require_positive(scale)
+    N = scale * linear_logits(Z[..., None, :, :], theta) + bias[:, None]  # (..., heads, n, k)
+    return N.logsumexp(-1).sum((-2, -1)) / scale
+
+
+def mlp(Z: Tensor, W: Tensor, activation: str = "gelu", bias: Tensor | None = None, weights: Tensor | None = None) -> Tensor:
+    """U(Z) = Σᵢᵣ λᵣ g((ZWᵀ)ᵢᵣ + bᵣ), the potential of a tied two-layer perceptron: ∇U = g'(ZWᵀ)W :eq:`eq-mlp-potential`.
 
     Args:
         Z: features (..., n, d).
         W: rows are the hidden units (r, d).
         activation: g' by name: "sigmoid" (g = softplus, Theorem 1 with two classes), "relu" (g = ½relu²) or "gelu".
+        bias: b (r,); none is zero.
+        weights: λ (r,); none is one.
 
     Returns:
         The potential, shape (...).
@@ -134,7 +147,8 @@ def mlp(Z: Tensor, W: Tensor, activation: str = "gelu") -> Tensor:
     """
     if activation not in ANTIDERIVATIVES:
         raise ValueError(f"unknown activation {activation!r}, expected one of: {', '.join(ANTIDERIVATIVES)}")
-    return ANTIDERIVATIVES[activation](linear_logits(Z, W)).sum((-2, -1))
+    g = ANTIDERIVATIVES[activation](linear_logits(Z, W) + (0.0 if bias is None else bias))
+    return (g if weights is None else weights * g).sum((-2, -1))
 
 
 def _gelu_antiderivative(x: Tensor) -> Tensor:
@@ -163,6 +177,14 @@ def require_same_features(Z: Tensor, theta: Tensor) -> None:
         raise ValueError(
             f"theta has shape {tuple(theta.shape)}, expected (k, {Z.shape[-1]}): its last axis must be the d of "
             f"Z {tuple(Z.shape)}{hint}"
+        )
+
+
+def require_heads(theta: Tensor, bias: Tensor) -> None:
+    """Raise a ValueError unless theta is (heads, k, d) and bias (heads, k)."""
+    if theta.ndim != 3 or bias.shape != theta.shape[:2]:
+        raise ValueError(
+            f"theta has shape {tuple(theta.shape)} and bias {tuple(bias.shape)}, expected (heads, k, d) and (heads, k)"
         )
 
 

@@ -3,8 +3,8 @@ import torch
 from strategies import Problem, close
 
 from imr import flow, potentials
-from imr.attention import companion, cross_attention, self_attention
-from imr.blocks import CrossAttentionBlock, SelfAttentionBlock
+from imr.attention import companion, cross_attention, perceptron, self_attention
+from imr.blocks import CrossAttentionBlock, MultiHeadCrossAttentionBlock, PerceptronBlock, SelfAttentionBlock, Splitting
 
 P = Problem(n=6, d=3, k=4, r=2)
 
@@ -50,10 +50,103 @@ def test_with_one_read_it_is_the_usual_self_attention():
     assert close(block(P.Z) - both(P.Z), block.h * companion(P.Z, block.phi, 0.7))
 
 
+GRADIENTS = {
+    "cross": lambda: CrossAttentionBlock(3, 4, linear_map=False, scale=0.7),
+    "heads": lambda: MultiHeadCrossAttentionBlock(3, 4, 2, linear_map=False, scale=0.7),
+    "heads, up": lambda: MultiHeadCrossAttentionBlock(3, 4, 2, linear_map=False, sign=1),
+    "self": lambda: SelfAttentionBlock(3, 2, heads=2, linear_map=False, scale=0.7),
+    "self, up": lambda: SelfAttentionBlock(3, 2, heads=2, linear_map=False, sign=1),
+    "self with labels": lambda: SelfAttentionBlock(3, 2, heads=2, linear_map=False, labels=6, scale=0.7),
+    "perceptron": lambda: PerceptronBlock(3, 5),
+    "perceptron, gelu": lambda: PerceptronBlock(3, 5, activation="gelu"),
+}
+
+
+@pytest.mark.parametrize("make", GRADIENTS.values(), ids=GRADIENTS)
+def test_a_step_goes_down_the_potential_of_its_block(make):
+    block = _filled(make())
+    gradient = torch.func.grad(block.potential)(P.Z)
+    assert gradient.abs().max() > 1e-2
+    assert close(block(P.Z), P.Z - block.h * gradient)
+    assert close(block(P.Z, 0.5), P.Z - block.h / 2 * gradient)
+    small = P.Z - 1e-3 * gradient
+    assert block.potential(small) < block.potential(P.Z)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: CrossAttentionBlock(3, 4),
+        lambda: MultiHeadCrossAttentionBlock(3, 4, 2),
+        lambda: MultiHeadCrossAttentionBlock(3, 4, 2, linear_map=False, tied=False),
+        lambda: SelfAttentionBlock(3, 2),
+        lambda: SelfAttentionBlock(3, 2, linear_map=False, tied=False),
+        lambda: SelfAttentionBlock(3, 2, linear_map=False, both_reads=False),
+    ],
+)
+def test_a_step_that_is_no_gradient_has_no_potential(make):
+    block = _filled(make())
+    with pytest.raises(ValueError, match="descends no potential"):
+        block.potential(P.Z)
+    jacobian = torch.func.jacrev(block.velocity)(P.Z).reshape(18, 18)
+    assert (jacobian - jacobian.mT).abs().max() > 1e-2
+
+
+def test_one_head_of_many_is_cross_attention():
+    block = _filled(MultiHeadCrossAttentionBlock(3, 4, 1))
+    block.bias.data.zero_()
+    assert close(block.velocity(P.Z), P.Z @ block.W - cross_attention(P.Z, block.theta[0]))
+
+
+def test_untied_values_take_the_place_of_the_keys_as_values():
+    block = _filled(MultiHeadCrossAttentionBlock(3, 4, 2, linear_map=False, tied=False))
+    sigma = (P.Z @ block.theta.mT + block.bias[:, None]).softmax(-1)
+    assert close(block.velocity(P.Z), -(sigma @ block.values).sum(0))
+    block = _filled(SelfAttentionBlock(3, 2, linear_map=False, tied=False, both_reads=False))
+    sigma = (P.Z @ block.phi[0] @ block.phi[0].mT @ P.Z.mT).softmax(-1)
+    assert close(block.velocity(P.Z), -sigma @ P.Z @ block.value[0] @ block.phi[0].mT)
+
+
+def test_learned_labels_are_those_of_the_quadratic_flow():
+    block = _filled(SelfAttentionBlock(3, 2, linear_map=False, labels=6))
+    theta = block.phi[0] @ block.phi[0].mT
+    assert close(block.velocity(P.Z), flow.quadratic_field(theta, block.C[0])(P.Z))
+    one = _filled(SelfAttentionBlock(3, 2, linear_map=False, labels=6, both_reads=False))
+    assert close(one.velocity(P.Z), one.C[0] @ P.Z @ theta - self_attention(P.Z, one.phi))
+
+
+def test_units_of_the_perceptron_start_in_both_directions():
+    block = PerceptronBlock(3, 4)
+    assert block.weights.tolist() == [1, -1, 1, -1]
+    P32 = P.Z.float()
+    each = [w * perceptron(P32, unit[None], "relu") for w, unit in zip(block.weights, block.W, strict=True)]
+    assert torch.allclose(block.velocity(P32), -sum(each), atol=1e-6)
+
+
+@pytest.mark.parametrize("scheme", ["lie", "strang"])
+def test_a_splitting_steps_the_parts_one_after_another(scheme):
+    parts = [_filled(GRADIENTS[name]()) for name in ("self", "cross", "perceptron")]
+    A, B, C = parts
+    expected = {"lie": C(B(A(P.Z))), "strang": A(B(C(B(A(P.Z, 0.5), 0.5)), 0.5), 0.5)}
+    assert close(Splitting(parts, scheme)(P.Z), expected[scheme])
+
+
+def test_a_normalised_iterate_has_tokens_of_one_root_mean_square():
+    Z = Splitting([_filled(CrossAttentionBlock(3, 4))], normalise=True)(P.Z)
+    assert close(Z.square().mean(-1), torch.ones(6).double())
+
+
+def test_splittings_refuse_what_they_do_not_know():
+    with pytest.raises(ValueError, match="unknown splitting 'euler', expected 'lie' or 'strang'"):
+        Splitting([CrossAttentionBlock(3, 4)], "euler")
+    with pytest.raises(ValueError, match="expected at least one"):
+        Splitting([])
+
+
 @pytest.mark.parametrize("make", [lambda: CrossAttentionBlock(3, 4, h=0.5), lambda: SelfAttentionBlock(3, 2, h=0.5)])
 def test_starts_with_the_stated_step_and_without_a_linear_map(make):
     block = make()
-    assert block.h == 0.5
+    assert abs(block.h - 0.5) < 1e-6
     assert not block.W.any()
     block.W.data.add_(0.1)
     block.float()(P.Z.float()).square().sum().backward()
@@ -75,8 +168,18 @@ def test_prototypes_start_with_norm_about_one():
         (lambda: SelfAttentionBlock(0, 2), "d is 0"),
         (lambda: SelfAttentionBlock(3, 0), "r is 0"),
         (lambda: SelfAttentionBlock(3, 2, heads=0), "heads is 0"),
+        (lambda: MultiHeadCrossAttentionBlock(3, 4, 0), "heads is 0"),
+        (lambda: PerceptronBlock(3, 0), "hidden is 0"),
     ],
 )
 def test_sizes_below_one_are_refused(make, message):
     with pytest.raises(ValueError, match=f"{message}, expected at least 1"):
         make()
+
+
+def test_steps_and_signs_that_mean_nothing_are_refused():
+    with pytest.raises(ValueError, match="h is 0, expected a positive step size"):
+        CrossAttentionBlock(3, 4, h=0)
+    for make in (lambda: SelfAttentionBlock(3, 2, sign=0), lambda: MultiHeadCrossAttentionBlock(3, 4, 2, sign=2)):
+        with pytest.raises(ValueError, match="expected -1"):
+            make()

@@ -169,6 +169,6 @@ def test_download_replaces_damaged_files_and_keeps_whole_ones(own_cache, monkeyp
 
 
 def test_torchvision_imports_beside_any_build_of_torch():
-    code = "from imr.data import _torchvision_datasets as f; assert f() is f(); print(f().FashionMNIST.__name__)"
+    code = "from imr.data import import_torchvision as f; assert f() is f(); print(f().datasets.FashionMNIST.__name__)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout == "FashionMNIST\n", done.stderr

@@ -1,8 +1,11 @@
 import itertools
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,12 +16,13 @@ from typer.testing import CliRunner
 
 from imr import data
 from imr.__main__ import app
-from imr.experiment import report
+from imr.blocks import MultiHeadCrossAttentionBlock, PerceptronBlock, SelfAttentionBlock
+from imr.experiment import report, training
 from imr.experiment.evaluation import evaluate, noisy
-from imr.experiment.models import MODELS, IteratedBlock, MultinomialRegression, build, to_images, to_tokens
-from imr.experiment.protocol import quick
-from imr.experiment.run import run
-from imr.experiment.training import train, weighted_loss
+from imr.experiment.models import CENTRE, MODELS, Flow, IteratedBlock, MultinomialRegression, build, to_images, to_tokens
+from imr.experiment.protocol import PRESETS, Budget, full, quick
+from imr.experiment.run import RunError, begin, environment, run, trained
+from imr.experiment.training import Case, train, weighted_loss
 
 CPU = torch.device("cpu")
 RESULTS = Path(__file__).resolve().parents[1] / "book" / "results" / "quick"
@@ -32,34 +36,57 @@ def digits():
 
 @pytest.fixture(scope="module")
 def short():
-    return replace(quick("digits", seed=3), epochs=2)
+    """Two models, two regimes, two seeds, two epochs: seconds."""
+    budget = Budget(epochs=2, learning_rate=3e-3, weight_decay=1e-4, batch_size=64)
+    budgets = {"multinomial regression": budget, "one block iterated": replace(budget, warm_start="multinomial regression")}
+    return replace(quick("digits", seed=3), budgets=budgets, seeds=(3, 4), train_noise=(0.0, 0.4))
 
 
 @pytest.fixture(scope="module")
-def outcome(digits, short):
-    return run(short, digits, CPU)
+def outcome(digits, short, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    begin(short, environment(digits, CPU), folder)
+    return run(short, digits, CPU, folder), folder
 
 
-def test_a_record_for_each_model_noise_and_iterate(outcome, short):
+def numbers(results):
+    """The records without the seconds, which no two runs share."""
+    return [{key: value for key, value in record.items() if key != "seconds"} for record in results["records"]]
+
+
+def fit(name, digits, protocol, seed=0, train_noise=0.0, **options):
+    return train(Case(name, train_noise, seed), protocol, digits.train, 10, CPU, progress=False, **options)[0]
+
+
+def test_a_record_for_each_model_regime_noise_iterate_and_seed(outcome, short):
     results, _ = outcome
     assert list(results) == ["protocol", "environment", "records"]
     assert all(list(record) == KEYS for record in results["records"])
-    cases = [(r["model"], r["test_noise"], r["iterate"]) for r in results["records"]]
-    first, second = short.models
-    assert cases == [(first, s, 0) for s in short.test_noise] + [(second, s, i) for s in short.test_noise for i in range(5)]
-    assert {r["seed"] for r in results["records"]} == {3}
+    iterates = {"multinomial regression": 1, "one block iterated": 5}
+    assert [
+        tuple(r[key] for key in ("seed", "train_noise", "model", "test_noise", "iterate")) for r in results["records"]
+    ] == [
+        (seed, regime, model, sigma, iterate)
+        for seed in short.seeds
+        for regime in short.train_noise
+        for model in short.budgets
+        for sigma in short.test_noise
+        for iterate in range(iterates[model])
+    ]
 
 
 def test_the_environment_says_what_the_numbers_depend_on(outcome, digits):
     environment = outcome[0]["environment"]
     assert environment["torch"] == torch.__version__
     assert environment["data_md5"] == digits.md5
-    assert {"python", "threads", "device", "git_revision", "imr", "torchvision"} <= set(environment)
+    assert environment["threads"] == environment["processes"] == 1
+    assert {"python", "device", "git_revision", "imr", "torchvision", "vit-pytorch"} <= set(environment)
 
 
 def test_accuracy_and_loss_are_those_of_the_model(outcome, digits, short):
-    results, model = outcome
+    results, folder = outcome
     record = results["records"][-1]
+    model = trained(Case(record["model"], record["train_noise"], record["seed"]), short, folder, digits)
     X = noisy(digits.test.X, record["test_noise"], short.noise_seed)
     with torch.no_grad():
         N = model(X)[record["iterate"]]
@@ -68,20 +95,37 @@ def test_accuracy_and_loss_are_those_of_the_model(outcome, digits, short):
     assert record["loss"] == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_same_seed_gives_the_same_numbers_and_another_seed_others(digits, short):
-    def accuracies(seed):
-        model, _ = train(short.models[1], digits.train, 10, short, seed, 0.2, CPU, progress=False)
-        return [loss for _, loss in evaluate(model, digits.validation, CPU)]
+def test_side_by_side_gives_the_same_numbers(outcome, digits, short, tmp_path):
+    begin(short, environment(digits, CPU), tmp_path)
+    assert numbers(run(short, digits, CPU, tmp_path, jobs=2)) == numbers(outcome[0])
 
-    assert accuracies(0) == accuracies(0)
-    assert accuracies(0) != accuracies(1)
+
+def test_another_seed_gives_other_numbers(outcome):
+    last = {r["seed"]: r["loss"] for r in outcome[0]["records"]}
+    assert last[3] != last[4]
+
+
+def test_each_image_gets_noise_of_its_own_strength(digits, short):
+    split = data.Split(torch.zeros(2_000, 8, 8), torch.zeros(2_000, dtype=torch.int64))
+    generators = {name: torch.Generator().manual_seed(i) for i, name in enumerate(("order", "noise", "flips"))}
+    X = torch.cat([X for X, _, _ in training._batches(split, short.budgets["multinomial regression"], 0.4, generators)])
+    strengths = X.flatten(1).std(1)
+    assert strengths.max() < 0.6
+    assert abs(strengths.mean() - 0.2) < 0.02
+    assert abs(strengths.std() - 0.4 / 12**0.5) < 0.02
+
+
+def test_half_of_the_images_are_mirrored(short):
+    ramp = torch.arange(8.0).expand(2_000, 8, 8)
+    generators = {name: torch.Generator().manual_seed(i) for i, name in enumerate(("order", "noise", "flips"))}
+    for flips, expected in ((True, 0.5), (False, 0.0)):
+        budget = replace(short.budgets["multinomial regression"], flips=flips)
+        batches = training._batches(data.Split(ramp, torch.zeros(2_000, dtype=torch.int64)), budget, 0.0, generators)
+        assert abs(torch.cat([X[:, 0, 0] > 0 for X, _, _ in batches]).double().mean() - expected) < 0.05
 
 
 def test_training_noise_reaches_the_model(digits, short):
-    weights = [
-        train(short.models[0], digits.train, 10, short, 0, sigma, CPU, progress=False)[0].read_out.weight
-        for sigma in (0.0, 0.5)
-    ]
+    weights = [fit("multinomial regression", digits, short, train_noise=sigma).read_out.weight for sigma in (0.0, 0.5)]
     assert (weights[0] - weights[1]).abs().max() > 1e-3
 
 
@@ -89,8 +133,22 @@ def test_training_leaves_the_callers_generator_alone(digits, short):
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
-    train(short.models[0], digits.train, 10, short, 0, 0.0, CPU, progress=False)
+    fit("multinomial regression", digits, short)
     assert torch.rand(1) == expected
+
+
+def test_a_warm_start_begins_with_the_regression(digits, short):
+    regression = fit("multinomial regression", digits, short).read_out.weight
+    still = {"one block iterated": replace(short.budgets["one block iterated"], learning_rate=0.0)}
+    protocol = replace(short, budgets={**short.budgets, **still})
+    assert torch.equal(fit("one block iterated", digits, protocol).read_out.weight, regression)
+
+
+def test_bfloat16_is_close_to_float32_and_not_the_same(digits, short):
+    single = fit("one block iterated", digits, short).read_out.weight
+    half = fit("one block iterated", digits, replace(short, precision="bfloat16")).read_out.weight
+    assert half.dtype == torch.float32
+    assert 0 < (single - half).abs().max() < 0.02
 
 
 def test_noise_has_the_stated_spread_and_a_fixed_generator(digits):
@@ -106,32 +164,83 @@ def test_tokens_and_images_are_inverse():
     assert Z.shape == (2, 4, 16)
     assert torch.equal(Z[0, 1], X[0, :4, 4:].flatten())
     assert torch.equal(to_images(Z, 4, 8), X)
+    moved = to_tokens(X, patch=4, shift=2)
+    assert torch.equal(moved[0, 0], X[0, 2:6, 2:6].flatten())
+    assert torch.equal(to_images(moved, 4, 8, shift=2), X)
 
 
-def test_the_block_is_iterated():
-    model = IteratedBlock(8, 8, 10, patch=4, prototypes=6, iterates=3, linear_map=True)
+@pytest.mark.parametrize("shared", [True, False])
+def test_the_block_is_iterated_on_two_grids(shared):
+    model = IteratedBlock(8, 8, 10, Flow(grid=2, shared=shared, iterates=3, cross_heads=2, prototypes=3))
     X = torch.rand(5, 8, 8)
-    states = [to_tokens(Z, 4) for Z in model.features(X)]
-    assert len(states) == 4
-    for before, after in itertools.pairwise(states):
-        assert torch.allclose(after, model.block(before))
-    assert torch.equal(model(X)[0], model.read_out(X.flatten(1)))
+    pictures = model.features(X)
+    assert len(pictures) == 4
+    assert len(model.blocks) == (1 if shared else 3)
+    for iterate, (before, after) in enumerate(itertools.pairwise(pictures)):
+        shift = 2 * (iterate % 2)
+        block = model.blocks[0 if shared else iterate]
+        expected = to_images(block(to_tokens(before - CENTRE, 4, shift)), 4, 8, shift) + CENTRE
+        assert torch.allclose(after, expected, atol=1e-6)
+    assert torch.equal(model(X)[0], model.read_out(X.flatten(1) - CENTRE))
     assert model(X).shape == (4, 5, 10)
+
+
+def test_every_switch_of_the_flow_reaches_its_block():
+    def parts(**options):
+        return list(Flow(**options).block(49).parts)
+
+    attention, unit = parts(self_heads=2, rank=4, hidden=5, linear_map=True, both_reads=False, tied=False, sign=1)
+    assert isinstance(attention, SelfAttentionBlock) and isinstance(unit, PerceptronBlock)
+    assert attention.phi.shape == (2, 49, 4) and attention.C.shape == (2, 16, 16) and attention.W.shape == (49, 49)
+    assert attention.scale == 0.5 and attention.sign == 1 and not attention.both_reads and attention.value is not None
+    first, second = parts(self_heads=1, labels=False, cross_heads=3, prototypes=5, linear_map=True)
+    assert first.C is None and isinstance(second, MultiHeadCrossAttentionBlock)
+    assert second.theta.shape == (3, 5, 49) and second.W is None and second.values is None
+    assert Flow(cross_heads=2, splitting="strang", normalise=True).block(49).scheme == "strang"
+    assert Flow(cross_heads=2, normalise=True).block(49).normalise
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("side", [8, 28])
+def test_every_model_reads_images_at_every_iterate(name, side):
+    model = build(name, side, side, 10)
+    logits = model(torch.rand(3, side, side))
+    assert logits.shape[1:] == (3, 10)
+    logits.sum().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+def test_the_limits_of_the_comparison():
+    """At most 50,000 parameters and 4 iterates for the block; the transformers have at least as many parameters."""
+    size = {
+        name: sum(p.numel() for p in build(name, 28, 28, 10).parameters())
+        for name in full("fashion-mnist", 0).budgets
+        if name in MODELS
+    }
+    assert size["block"] <= 50_000
+    assert len(build("block", 28, 28, 10)(torch.rand(1, 28, 28))) == 5
+    for name in ("TransformerEncoder", "SimpleViT"):
+        assert size["block"] <= size[name] <= 50_000
 
 
 def test_multinomial_regression_has_the_parameters_of_one():
     assert sum(p.numel() for p in MultinomialRegression(28, 28, 10).parameters()) == 7850
 
 
+@pytest.mark.fashion_mnist
+def test_pixels_are_centred_by_the_mean_of_the_training_images():
+    assert abs(data.load("fashion-mnist").train.X.mean() - CENTRE) < 0.002
+
+
 def test_weighted_loss_weighs_the_last_iterate_most():
     N, y = torch.randn(3, 7, 10), torch.arange(7)
-    each = [torch.nn.functional.cross_entropy(M, y) for M in N]
-    assert torch.allclose(weighted_loss(N, y), (each[0] + 2 * each[1] + 3 * each[2]) / 6)
+    each = [torch.nn.functional.cross_entropy(M, y, reduction="sum") for M in N]
+    assert torch.allclose(weighted_loss(N, y, 0.1), 0.1 * each[0] + 0.1 * each[1] + each[2])
 
 
-def test_a_patch_must_divide_the_image():
-    with pytest.raises(ValueError, match="patch is 3, expected a divisor"):
-        IteratedBlock(8, 8, 10, patch=3, prototypes=6, iterates=3, linear_map=True)
+def test_the_grid_must_divide_the_image():
+    with pytest.raises(ValueError, match="grid is 3, expected a divisor of the side of a square image, 8×8"):
+        IteratedBlock(8, 8, 10, Flow(grid=3, cross_heads=1))
 
 
 def test_an_unknown_model_lists_the_known_ones():
@@ -139,14 +248,30 @@ def test_an_unknown_model_lists_the_known_ones():
         build("cnn", 8, 8, 10)
 
 
-def test_table_has_percent_and_spread_over_seeds(outcome, short):
+def test_table_has_percent_and_spread_over_seeds(outcome):
     results, _ = outcome
-    one = report.table(results)
-    record = results["records"][0]
-    assert f"{100 * record['accuracy']:.2f}" in one and "±" not in one
-    moved = [{**r, "seed": 4, "accuracy": r["accuracy"] - 0.01} for r in results["records"]]
-    both = report.table({**results, "records": results["records"] + moved})
-    assert f"{100 * record['accuracy'] - 0.5:.2f} ± 0.71" in both
+    assert "±" in report.table(results)
+    one = {**results, "records": [r for r in results["records"] if r["seed"] == 3]}
+    last = next(r for r in one["records"] if r["model"] == "one block iterated" and r["iterate"] == 4)
+    assert f"{100 * last['accuracy']:.2f}" in report.table(one) and "±" not in report.table(one)
+    first = next(r for r in one["records"] if r["model"] == "one block iterated" and r["iterate"] == 0)
+    assert f"{100 * first['accuracy']:.2f}" in report.iterates_table(one)
+    moved = [{**r, "seed": 4, "accuracy": r["accuracy"] - 0.01} for r in one["records"]]
+    both = report.table({**one, "records": one["records"] + moved})
+    assert f"{100 * last['accuracy'] - 0.5:.2f} ± 0.71" in both
+
+
+def test_gains_are_paired_by_seed_regime_and_noise(outcome):
+    results, _ = outcome
+    accuracy = {
+        (r["model"], r["seed"]): r["accuracy"]
+        for r in results["records"]
+        if r["train_noise"] == 0.4 and r["test_noise"] == 0.3 and r["iterate"] in (0, 4)
+    }
+    points = [100 * (accuracy["one block iterated", s] - accuracy["multinomial regression", s]) for s in (3, 4)]
+    gain = report.gains(results).loc[("one block iterated", 0.4, 0.3)]
+    assert gain["mean"] == pytest.approx(sum(points) / 2)
+    assert gain["std"] == pytest.approx(abs(points[0] - points[1]) / 2**0.5)
 
 
 def test_command_line_writes_results_and_refuses_to_overwrite(tmp_path):
@@ -156,11 +281,99 @@ def test_command_line_writes_results_and_refuses_to_overwrite(tmp_path):
     assert "multinomial regression" in done.output
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["protocol"]["seeds"] == [1]
-    assert {path.name for path in (tmp_path / "run").iterdir()} == {"results.json", "table.md", "iterates.png"}
+    written = {"results.json", "table.md", "iterates.png", "checkpoint.safetensors", "run.json", "cases"}
+    assert {path.name for path in (tmp_path / "run").iterdir()} == written
     again = CliRunner().invoke(app, command)
     assert again.exit_code == 2
-    assert "exists already" in again.stderr and "--overwrite" in again.stderr
+    assert "a finished run" in again.stderr and "--overwrite" in again.stderr
     assert json.loads((tmp_path / "run" / "results.json").read_text()) == results
+    resumed = CliRunner().invoke(app, [*command, "--resume"])
+    assert resumed.exit_code == 0, resumed.output
+    assert json.loads((tmp_path / "run" / "results.json").read_text()) == results
+
+
+def test_a_checkpoint_gives_the_recorded_numbers_back(outcome, digits, short, tmp_path):
+    results, folder = outcome
+    models = {t: trained(Case(short.checkpoint, t, 3), short, folder, digits) for t in short.train_noise}
+    report.write(results, models, digits, tmp_path)
+    again, loaded = report.load_checkpoint(tmp_path, digits)
+    assert again == results
+    for regime, model in loaded.items():
+        expected = [
+            r["accuracy"]
+            for r in results["records"]
+            if r["model"] == short.checkpoint and (r["train_noise"], r["test_noise"], r["seed"]) == (regime, 0.1, 3)
+        ]
+        test = data.Split(noisy(digits.test.X, 0.1, short.noise_seed), digits.test.y)
+        assert [accuracy for accuracy, _ in evaluate(model, test, CPU)] == expected
+
+
+def test_a_training_that_is_stopped_goes_on_to_the_same_model(digits, short, tmp_path):
+    whole = fit("one block iterated", digits, short, train_noise=0.4).state_dict()
+    file, original = tmp_path / "state", training._State.save
+
+    def save_and_die(state, path):
+        original(state, path)
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(training._State, "save", save_and_die)
+        fit("one block iterated", digits, short, train_noise=0.4, state_file=file)
+    resumed = fit("one block iterated", digits, short, train_noise=0.4, state_file=file).state_dict()
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_a_run_that_is_killed_resumes_to_the_same_numbers(tmp_path):
+    """The real command, killed with SIGKILL in the middle of a training."""
+    command = [sys.executable, "-m", "imr", "experiment", "--dataset", "digits", "--device", "cpu", "--jobs", "1", "--out"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": {**os.environ, "OMP_NUM_THREADS": "1"}}
+    subprocess.run([*command, str(tmp_path / "whole")], check=True, **quiet)
+    process = subprocess.Popen([*command, str(tmp_path / "killed")], **quiet)
+    state = tmp_path / "killed" / "cases" / "one-block-iterated_0_0.state"
+    while not state.exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "killed" / "results.json").exists()
+    refused = subprocess.run([*command, str(tmp_path / "killed")], capture_output=True, text=True)
+    assert refused.returncode == 2 and "--resume" in refused.stderr
+    subprocess.run([*command, str(tmp_path / "killed"), "--resume"], check=True, **quiet)
+    whole, killed = (json.loads((tmp_path / name / "results.json").read_text()) for name in ("whole", "killed"))
+    assert numbers(whole) == numbers(killed)
+
+
+def test_only_the_same_run_is_resumed(digits, short, tmp_path):
+    setting = environment(digits, CPU)
+    with pytest.raises(RunError, match="no run to resume"):
+        begin(short, setting, tmp_path, resume=True)
+    begin(short, setting, tmp_path)
+    begin(short, setting, tmp_path, resume=True)
+    with pytest.raises(RunError, match="unfinished run"):
+        begin(short, setting, tmp_path)
+    with pytest.raises(RunError, match=r"another protocol.*seeds was \[3, 4\], now \[5\]"):
+        begin(replace(short, seeds=(5,)), setting, tmp_path, resume=True)
+    with pytest.raises(RunError, match=r"another environment.*torch was"):
+        begin(short, {**setting, "torch": "1.0"}, tmp_path, resume=True)
+    (tmp_path / "cases" / "old.json").write_text("[]")
+    begin(short, setting, tmp_path, overwrite=True)
+    assert not list((tmp_path / "cases").iterdir())
+
+
+def test_two_processes_train_as_one(tmp_path):
+    """Under torchrun, on two CPU processes: the same accuracies up to one image in 300, the same losses to 1e-3."""
+    arguments = ["-m", "imr", "experiment", "--dataset", "digits", "--device", "cpu", "--out"]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    one = subprocess.run([sys.executable, *arguments, str(tmp_path / "one")], env=env, capture_output=True, text=True)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    two = subprocess.run([*torchrun, *arguments, str(tmp_path / "two")], env=env, capture_output=True, text=True)
+    assert one.returncode == two.returncode == 0, one.stderr + two.stderr
+    one, two = (json.loads((tmp_path / name / "results.json").read_text()) for name in ("one", "two"))
+    assert (one["environment"]["processes"], two["environment"]["processes"]) == (1, 2)
+    for a, b in zip(numbers(one), numbers(two), strict=True):
+        assert abs(a["accuracy"] - b["accuracy"]) < 1.01 / 300
+        assert b["loss"] == pytest.approx(a["loss"], rel=1e-3)
+    assert any(a["loss"] != b["loss"] for a, b in zip(numbers(one), numbers(two), strict=True))
 
 
 def test_choices_can_be_made_on_the_validation_split(tmp_path, digits):
@@ -168,11 +381,19 @@ def test_choices_can_be_made_on_the_validation_split(tmp_path, digits):
     assert CliRunner().invoke(app, command).exit_code == 0
     results = json.loads((tmp_path / "results.json").read_text())
     assert results["protocol"]["evaluated_on"] == "validation"
-    model, _ = train("multinomial regression", digits.train, 10, quick("digits", 0), 0, 0.0, CPU, progress=False)
+    model = fit("multinomial regression", digits, quick("digits", 0))
     ((accuracy, _),) = evaluate(model, digits.validation, CPU)
     assert results["records"][0]["accuracy"] == accuracy
-    shown = report.picture(results, model, digits).axes[0].get_images()[0].get_array()
+    kept = report.load_checkpoint(tmp_path, digits)[1]
+    shown = report.pictures(results, kept, digits)["iterates"].axes[0].get_images()[0].get_array()
     assert (shown == digits.validation.X[digits.validation.y == 0][0].numpy()).all()
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_no_protocol_tests_on_what_it_trains_on(preset):
+    protocol = PRESETS[preset]("fashion-mnist", 0)
+    assert protocol.evaluated_on not in protocol.trained_on
+    assert protocol.checkpoint in protocol.budgets
 
 
 @pytest.mark.parametrize(
@@ -187,6 +408,10 @@ def test_choices_can_be_made_on_the_validation_split(tmp_path, digits):
         (["--out", "/dev/null/run", "--dataset", "digits"], "cannot be written"),
         (["--seed", "99999999999999999999", "--dataset", "digits"], "--seed"),
         (["--dataset", "digits", "--data", "somewhere"], "embedded"),
+        (["--dataset", "digits", "--resume", "--overwrite"], "say one of them"),
+        (["--dataset", "digits", "--resume", "--out", "nowhere"], "no run to resume"),
+        (["--jobs", "0"], "--jobs"),
+        (["--precision", "float8"], "float8"),
     ],
 )
 def test_bad_input_ends_with_2_and_a_clear_line(arguments, says, monkeypatch):
@@ -220,7 +445,7 @@ def test_quick_on_the_real_fashion_mnist(tmp_path):
     done = CliRunner().invoke(app, ["experiment", "--device", "cpu", "--out", str(tmp_path)])
     assert done.exit_code == 0, done.output
     records = json.loads((tmp_path / "results.json").read_text())["records"]
-    regression, block = quick("fashion-mnist", 0).models
+    regression, block = quick("fashion-mnist", 0).budgets
     final = {(r["model"], r["test_noise"]): r["accuracy"] for r in records if r["iterate"] in (0, 4)}
     assert 0.83 < final[regression, 0.0] < 0.85
     assert final[block, 0.0] > final[regression, 0.0] + 0.02
@@ -236,7 +461,7 @@ def test_quick_on_the_real_fashion_mnist(tmp_path):
 
 def test_the_committed_table_is_made_from_the_committed_records():
     results = json.loads((RESULTS / "results.json").read_text())
-    assert (RESULTS / "table.md").read_text() == report.table(results) + "\n"
+    assert (RESULTS / "table.md").read_text() == f"{report.table(results)}\n\n{report.iterates_table(results)}\n"
     assert Image.open(RESULTS / "iterates.png").text["Description"] == report.fingerprint(results)
     assert results["environment"]["data_md5"]["t10k-labels-idx1-ubyte.gz"] == "bb300cfdad3c16e7a12a480ee83cd310"
     assert re.fullmatch("[0-9a-f]{7,40}", results["environment"]["git_revision"])

@@ -1,47 +1,119 @@
-"""What is run: every choice of the experiment in one frozen, written-down place."""
+"""What is run: every choice of the experiment in frozen, written-down places."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How one model is trained.
+
+    Args:
+        epochs: passes over the training images.
+        learning_rate: the highest of the one-cycle schedule.
+        weight_decay: of AdamW, on every parameter.
+        batch_size: images.
+        flips: mirror each image left to right with probability ½.
+        earlier: weight of the loss of each iterate but the last, whose weight is 1: every iterate is trained to be read,
+            the last one most.
+        clip: the gradient's norm is cut to this.
+        model: its name, where the row of the table has another.
+        warm_start: begin with the read-out of this model, trained first with its own budget; then iterate 0 is that model.
+    """
+
+    epochs: int
+    learning_rate: float
+    weight_decay: float
+    batch_size: int = 256
+    flips: bool = True
+    earlier: float = 0.1
+    clip: float = 1.0
+    model: str | None = None
+    warm_start: str | None = None
 
 
 @dataclass(frozen=True)
 class Protocol:
     """One preset of the experiment; written into ``results.json`` as it is.
 
-    Noise is additive, Gaussian, of standard deviation σ on pixels in [0, 1], and not clipped. Test noise comes from a
-    generator seeded with ``noise_seed``, so that every model sees the same noisy images. What is chosen (rates, sizes,
-    epochs) is chosen with ``evaluated_on="validation"``; the test split only reports.
+    Noise is additive, Gaussian, on pixels in [0, 1], and not clipped. In training each image gets a strength of its own,
+    uniform between 0 and ``train_noise``, anew in each epoch. Test noise has the strength σ and comes from a generator
+    seeded with ``noise_seed``, so that every model sees the same noisy images. What is chosen (rates, sizes, epochs) is
+    chosen by runs on the training split, evaluated on validation; the test split only reports, and the final models may
+    be trained on both other splits.
+
+    Args:
+        preset: its name.
+        dataset: name of the data set.
+        budgets: the models by name, in the order of the table, and how each is trained.
+        seeds: of the runs.
+        train_noise: the training regimes, each the largest σ of its noise; 0 is clean.
+        test_noise: the σ of the tests.
+        checkpoint: the model that is kept and drawn.
+        noise_seed: of the test noise.
+        trained_on: splits, joined by "+".
+        evaluated_on: split.
+        precision: "float32", or "bfloat16" for matrix products in training.
+        compiled: train through ``torch.compile``.
+        seconds: what is counted.
     """
 
     preset: str
     dataset: str
-    models: tuple[str, ...]
+    budgets: dict[str, Budget]
     seeds: tuple[int, ...]
     train_noise: tuple[float, ...]
     test_noise: tuple[float, ...]
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    weight_decay: float
+    checkpoint: str
     noise_seed: int = 20_250_904
+    trained_on: str = "train"
     evaluated_on: str = "test"
-    iterate_weights: str = "l + 1, normalised: every iterate is trained to be read, the last one most"
+    precision: str = "float32"
+    compiled: bool = False
     seconds: str = "CPU seconds of training, all threads"
 
 
 def quick(dataset: str, seed: int) -> Protocol:
     """Two minutes on two cores: multinomial regression against one iterated block, one seed, trained on clean images."""
+    fashion = dataset == "fashion-mnist"
+    budget = Budget(
+        epochs=8 if fashion else 20, learning_rate=3e-3, weight_decay=1e-4, batch_size=256 if fashion else 64, flips=False
+    )
     return Protocol(
         preset="quick",
         dataset=dataset,
-        models=("multinomial regression", "iterated cross-attention block"),
+        budgets={"multinomial regression": budget, "one block iterated": budget},
         seeds=(seed,),
         train_noise=(0.0,),
         test_noise=(0.0, 0.1, 0.3, 0.5),
-        epochs=8 if dataset == "fashion-mnist" else 60,
-        batch_size=256 if dataset == "fashion-mnist" else 64,
-        learning_rate=3e-3,
-        weight_decay=1e-4,
+        checkpoint="one block iterated",
     )
 
 
-PRESETS = {"quick": quick}
+def full(dataset: str, seed: int) -> Protocol:
+    """Two hours on two cores: the block and its parts against the baselines, five seeds, clean and noisy training."""
+    block = Budget(epochs=16, learning_rate=5e-3, weight_decay=0.1)
+    return Protocol(
+        preset="full",
+        dataset=dataset,
+        budgets={
+            "multinomial regression": Budget(epochs=16, learning_rate=3e-3, weight_decay=0.1),
+            "block": block,
+            "block, read-out warm-started": replace(block, model="block", warm_start="multinomial regression"),
+            "attention alone": block,
+            "everything but attention": block,
+            "MLP-128": Budget(epochs=16, learning_rate=3e-3, weight_decay=0.1),
+            "two convolutions": Budget(epochs=16, learning_rate=3e-3, weight_decay=0.1),
+            "TransformerEncoder": Budget(epochs=16, learning_rate=3e-3, weight_decay=0.1),
+            "SimpleViT": Budget(epochs=16, learning_rate=3e-3, weight_decay=0.1),
+        },
+        seeds=tuple(range(seed, seed + 5)),
+        train_noise=(0.0, 0.5),
+        test_noise=(0.0, 0.1, 0.2, 0.3, 0.5),
+        checkpoint="block",
+        trained_on="train+validation",
+    )
+
+
+PRESETS: dict[str, Callable[[str, int], Protocol]] = {"quick": quick, "full": full}
+"""Protocols by name: functions of the data set's name and the first seed."""

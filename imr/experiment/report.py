@@ -1,66 +1,133 @@
-"""Records to table, picture and files."""
+"""Records to tables, figures and files."""
 
 import hashlib
 import json
-import os
 from pathlib import Path
 
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
+from safetensors.torch import load_file, save_file
+from torch import nn
 
 from imr import figures
 from imr.data import Dataset
 from imr.experiment.evaluation import noisy
-from imr.experiment.models import MultinomialRegression
+from imr.experiment.models import build
+from imr.experiment.run import write_json
 
 
 def table(results: dict) -> str:
-    """Accuracy in percent as a Markdown table: a row for each model and iterate, a column for each test noise.
+    """Accuracy of the last iterate in percent as a Markdown table: a row for each model and regime, a column for each σ.
 
-    Several seeds are shown as mean ± standard deviation. Beside it stand the parameters and the mean CPU seconds of
-    training, so that nobody compares models of different cost unawares.
+    Several seeds are shown as mean ± standard deviation. Beside it stand iterates, parameters, epochs and the mean CPU
+    seconds of training, so that nobody compares models of different cost unawares.
     """
+    records = _frame(results)
+    last = records[records["iterate"] == records.groupby("model")["iterate"].transform("max")]
+    cells = _accuracies(last, ["trained on", "model"])
+    rows = last.groupby(["trained on", "model"], sort=False)[["iterate", "parameters", "seconds"]].mean()
+    cells["iterates"] = rows["iterate"].map("{:.0f}".format)
+    cells["parameters"] = rows["parameters"].map("{:,.0f}".format)
+    budgets = results["protocol"]["budgets"]
+    cells["epochs"] = [str(budgets[model]["epochs"]) for _, model in cells.index]
+    cells["CPU s"] = rows["seconds"].map("{:.0f}".format)
+    return cells.reset_index().to_markdown(index=False, disable_numparse=True)
+
+
+def iterates_table(results: dict) -> str:
+    """Accuracy in percent of each iterate of the kept model, as a Markdown table."""
+    records = _frame(results)
+    kept = records[records["model"] == results["protocol"]["checkpoint"]]
+    return _accuracies(kept, ["trained on", "iterate"]).reset_index().to_markdown(index=False, disable_numparse=True)
+
+
+def gains(results: dict, over: str = "multinomial regression") -> pd.DataFrame:
+    """Points of accuracy that each model's last iterate gains over another model, same regime, σ and seed: mean and sd."""
+    records = _frame(results)
+    last = records[records["iterate"] == records.groupby("model")["iterate"].transform("max")]
+    keys = ["train_noise", "test_noise", "seed"]
+    base = last[last["model"] == over].set_index(keys)["accuracy"]
+    paired = last.join(base.rename("base"), on=keys)
+    points = 100 * (paired["accuracy"] - paired["base"])
+    return points.groupby([paired[key] for key in ("model", "train_noise", "test_noise")], sort=False).agg(["mean", "std"])
+
+
+def pictures(results: dict, models: dict[float, nn.Module], dataset: Dataset) -> dict[str, Figure]:
+    """Draw a run: the iterates of a few images, and accuracy against the iterate.
+
+    Args:
+        results: of the run.
+        models: the kept model for each training regime.
+        dataset: its images; those of the split that the run was evaluated on are drawn.
+    """
+    protocol, records = results["protocol"], pd.DataFrame(results["records"])
+    split = getattr(dataset, protocol["evaluated_on"])
+    first = [int((split.y == c).nonzero()[0, 0]) for c in (0, 2)]  # the first image of classes 0 and 2
+    names = [dataset.classes[int(split.y[i])] for i in first]
+    drawn = {}
+    for regime, model in models.items():
+        sigma = max(s for s in protocol["test_noise"] if s <= (regime or 0.3))
+        starts = torch.cat([split.X[first], noisy(split.X, sigma, protocol["noise_seed"])[first[:1]]])
+        with torch.no_grad():
+            Z = torch.stack(model.features(starts), dim=1)  # (images, L + 1, height, width)
+        mine = records[(records["train_noise"] == regime) & records["model"].isin([FIRST, protocol["checkpoint"]])]
+        rows = [*names, f"{names[0]}, σ = {sigma:g}"]
+        drawn["iterates" + f"-noise-{regime:g}" * bool(regime)] = figures.overview(Z, rows, mine)
+    return drawn
+
+
+FIRST = "multinomial regression"
+
+
+def fingerprint(results: dict) -> str:
+    """SHA-256 of the records; pictures and checkpoint carry it, so that they can be matched with the records."""
+    return hashlib.sha256(json.dumps(results["records"], sort_keys=True).encode()).hexdigest()
+
+
+def write(results: dict, models: dict[float, nn.Module], dataset: Dataset, folder: Path) -> list[Path]:
+    """Write ``table.md``, the figures, ``checkpoint.safetensors`` and, last and in one move, ``results.json``."""
+    files = [folder / "table.md"]
+    files[0].write_text(f"{table(results)}\n\n{iterates_table(results)}\n", encoding="utf-8")
+    for name, figure in pictures(results, models, dataset).items():
+        files.append(folder / f"{name}.png")
+        figure.savefig(files[-1], dpi=130, metadata={"Software": None, "Description": fingerprint(results)})
+    files.append(folder / "checkpoint.safetensors")
+    tensors = {f"{regime:g}/{name}": p for regime, model in models.items() for name, p in model.state_dict().items()}
+    save_file(tensors, files[-1], metadata={"model": results["protocol"]["checkpoint"], "records": fingerprint(results)})
+    files.append(folder / "results.json")
+    write_json(files[-1], results)
+    return files
+
+
+def load_checkpoint(folder: Path, dataset: Dataset) -> tuple[dict, dict[float, nn.Module]]:
+    """Read a run back: ``results.json``, and the kept model for each training regime, of the first seed.
+
+    Raises:
+        FileNotFoundError: the folder holds no finished run.
+    """
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    tensors = load_file(folder / "checkpoint.safetensors")
+    models = {}
+    for regime in results["protocol"]["train_noise"]:
+        model = build(results["protocol"]["checkpoint"], *dataset.test.X.shape[1:], len(dataset.classes))
+        prefix = f"{regime:g}/"
+        model.load_state_dict({name.removeprefix(prefix): p for name, p in tensors.items() if name.startswith(prefix)})
+        models[regime] = model.eval()
+    return results, models
+
+
+def _frame(results: dict) -> pd.DataFrame:
     records = pd.DataFrame(results["records"])
-    records["model"] = records["model"].where(records["train_noise"] == 0, records["model"] + ", trained with noise")
-    cost = records.groupby(["model", "iterate"], sort=False)[["parameters", "seconds"]].mean()
-    columns = ["model", "iterate", "test_noise"]
+    records["trained on"] = records["train_noise"].map(lambda s: f"noise, σ ≤ {s:g}" if s else "clean images")
+    return records.sort_values("train_noise", kind="stable")
+
+
+def _accuracies(records: pd.DataFrame, rows: list[str]) -> pd.DataFrame:
+    """Mean ± standard deviation in percent, a column for each test noise."""
+    columns = [*rows, "test_noise"]
     grouped = (100 * records.set_index(columns)["accuracy"]).groupby(level=columns, sort=False)
     spread = grouped.std().map(lambda s: "" if pd.isna(s) else f" ± {s:.2f}")
     cells = (grouped.mean().map("{:.2f}".format) + spread).unstack("test_noise", sort=False)
     cells.columns = [f"σ = {sigma:g}" for sigma in cells.columns]
-    cells["parameters"] = cost["parameters"].map("{:,.0f}".format)
-    cells["CPU s"] = cost["seconds"].map("{:.1f}".format)
-    return cells.reset_index().to_markdown(index=False, disable_numparse=True)
-
-
-def picture(results: dict, model: MultinomialRegression, dataset: Dataset) -> Figure:
-    """One figure for the run: iterates of two images, one of them also with noise, and accuracy against the iterate.
-
-    The images are of the split that the run was evaluated on.
-    """
-    protocol = results["protocol"]
-    split = getattr(dataset, protocol["evaluated_on"])
-    sigma = max(s for s in protocol["test_noise"] if s <= 0.3)
-    first = [int((split.y == c).nonzero()[0, 0]) for c in (0, 2)]  # the first image of classes 0 and 2
-    starts = torch.cat([split.X[first], noisy(split.X, sigma, protocol["noise_seed"])[first[:1]]])
-    with torch.no_grad():
-        device = next(model.parameters()).device
-        Z = torch.stack(model.features(starts.to(device)), dim=1).cpu()  # (images, L + 1, height, width)
-    names = [dataset.classes[int(split.y[i])] for i in first]
-    return figures.overview(Z, [*names, f"{names[0]}, σ = {sigma:g}"], pd.DataFrame(results["records"]))
-
-
-def fingerprint(results: dict) -> str:
-    """SHA-256 of the records; the picture carries it, so that picture and records can be matched."""
-    return hashlib.sha256(json.dumps(results["records"], sort_keys=True).encode()).hexdigest()
-
-
-def write(results: dict, figure: Figure, out: Path) -> None:
-    """Write ``results.json``, ``table.md`` and ``iterates.png`` into a folder; ``results.json`` last and in one move."""
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "table.md").write_text(table(results) + "\n", encoding="utf-8")
-    figure.savefig(out / "iterates.png", dpi=130, metadata={"Software": None, "Description": fingerprint(results)})
-    part = out / "results.json.part"
-    part.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(part, out / "results.json")
+    return cells

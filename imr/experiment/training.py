@@ -1,81 +1,164 @@
-"""Training: AdamW with a one-cycle rate on the cross-entropy of every iterate."""
+"""Training: AdamW with a one-cycle rate on the cross-entropy of every iterate; it can be stopped and taken up again."""
 
+import os
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from imr.data import Split
-from imr.experiment.models import MultinomialRegression, build
-from imr.experiment.protocol import Protocol
+from imr.experiment import distributed
+from imr.experiment.models import build
+from imr.experiment.protocol import Budget, Protocol
+
+
+@dataclass(frozen=True)
+class Case:
+    """One training: a row of the protocol, the largest σ of its noise, and the seed of weights, batches, flips and noise."""
+
+    model: str
+    train_noise: float
+    seed: int
+
+
+@dataclass
+class _State:
+    """All that a training is between two epochs."""
+
+    model: nn.Module
+    optimiser: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.LRScheduler
+    generators: dict[str, torch.Generator]
+    epoch: int = 0
+    seconds: float = 0.0
+
+    def save(self, file: Path) -> None:
+        """Write everything in one move."""
+        parts = {name: getattr(self, name).state_dict() for name in ("model", "optimiser", "schedule")}
+        generators = {name: generator.get_state() for name, generator in self.generators.items()}
+        part = file.with_suffix(".part")
+        torch.save({**parts, "generators": generators, "epoch": self.epoch, "seconds": self.seconds}, part)
+        os.replace(part, file)
+
+    def load(self, file: Path, device: torch.device) -> None:
+        """Go back to what was written."""
+        saved = torch.load(file, map_location=device, weights_only=True)
+        for name in ("model", "optimiser", "schedule"):
+            getattr(self, name).load_state_dict(saved[name])
+        for name, generator in self.generators.items():
+            generator.set_state(saved["generators"][name].cpu())
+        self.epoch, self.seconds = saved["epoch"], saved["seconds"]
 
 
 def train(
-    name: str,
+    case: Case,
+    protocol: Protocol,
     split: Split,
     classes: int,
-    protocol: Protocol,
-    seed: int,
-    train_noise: float,
     device: torch.device,
+    state_file: Path | None = None,
     progress: bool = True,
-) -> tuple[MultinomialRegression, float]:
+    line: int | None = None,
+) -> tuple[nn.Module, float]:
     """Train one model.
 
-    The seed fixes the initial weights, the order of the batches and the training noise.
-
     Args:
-        name: a name of :data:`imr.experiment.models.MODELS`.
+        case: what to train.
+        protocol: how; the model's own budget is in it.
         split: the training images.
         classes: how many.
-        protocol: epochs, batch size, rates.
-        seed: of this run.
-        train_noise: σ of the noise added to each training image, drawn anew in each epoch.
         device: where to train.
+        state_file: written after each epoch. If it is there, training goes on from it, to the same model bit for bit.
         progress: show a progress bar.
+        line: of the terminal, for the bar.
 
     Returns:
-        The model, and the CPU seconds that training took (all threads).
+        The model, and the CPU seconds that training took (all threads, all sittings).
     """
-    started = time.process_time()
+    budget = protocol.budgets[case.model]
+    state = _begin(case, budget, split, classes, device)
+    if state_file and state_file.exists():
+        state.load(state_file, device)
+    elif budget.warm_start:
+        first = Case(budget.warm_start, case.train_noise, case.seed)
+        regression, state.seconds = train(first, protocol, split, classes, device, None, progress, line)
+        state.model.read_out.load_state_dict(regression.read_out.state_dict())
+    model = torch.compile(state.model) if protocol.compiled else state.model
+    forward = torch.autocast(device.type, torch.bfloat16, enabled=protocol.precision == "bfloat16")(distributed.wrap(model))
+    label, steps = f"{case.model}, σ {case.train_noise:g}, seed {case.seed}", -(-len(split) // budget.batch_size)
+    total, done = steps * budget.epochs, steps * state.epoch
+    with tqdm(None, label, total, initial=done, unit="batch", leave=False, position=line, disable=not progress) as bar:
+        while state.epoch < budget.epochs:
+            _epoch(state, forward, budget, _batches(split, budget, case.train_noise, state.generators), device, bar)
+            if state_file and distributed.is_first():
+                state.save(state_file)
+    return state.model.eval(), state.seconds
+
+
+def _begin(case: Case, budget: Budget, split: Split, classes: int, device: torch.device) -> _State:
+    """Make the model and what trains it, all from the seed; the caller's generator is left alone."""
     with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        model = build(name, *split.X.shape[1:], classes).to(device)
-    steps = -(-len(split) // protocol.batch_size) * protocol.epochs
-    optimiser = torch.optim.AdamW(model.parameters(), protocol.learning_rate, weight_decay=protocol.weight_decay)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, protocol.learning_rate, total_steps=steps)
-    batches = _batches(split, protocol, seed, train_noise)
-    bar = tqdm(batches, f"{name}, seed {seed}", steps, unit="batch", leave=False, mininterval=0.5, disable=not progress)
-    for X, y in bar:
-        loss = weighted_loss(model(X.to(device)), y.to(device))
-        optimiser.zero_grad()
+        torch.manual_seed(case.seed)
+        model = build(budget.model or case.model, *split.X.shape[1:], classes).to(device)
+    optimiser = torch.optim.AdamW(model.parameters(), budget.learning_rate, weight_decay=budget.weight_decay)
+    steps = -(-len(split) // budget.batch_size) * budget.epochs
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, budget.learning_rate, total_steps=steps)
+    names = ("order", "noise", "flips")
+    generators = {name: torch.Generator().manual_seed(i * 2**32 + case.seed) for i, name in enumerate(names)}
+    return _State(model, optimiser, schedule, generators)
+
+
+def _epoch(
+    state: _State,
+    forward: nn.Module,
+    budget: Budget,
+    batches: Iterator[tuple[Tensor, Tensor, int]],
+    device: torch.device,
+    bar: tqdm,
+) -> None:
+    """Go once through the images."""
+    started = time.process_time()
+    for X, y, size in batches:
+        loss = weighted_loss(forward(X.to(device)), y.to(device), budget.earlier) * distributed.size() / size
+        state.optimiser.zero_grad()
         loss.backward()
-        optimiser.step()
-        schedule.step()
-    return model.eval(), time.process_time() - started
+        nn.utils.clip_grad_norm_(state.model.parameters(), budget.clip)
+        state.optimiser.step()
+        state.schedule.step()
+        bar.update()
+    state.epoch += 1
+    state.seconds += time.process_time() - started
 
 
-def _batches(split: Split, protocol: Protocol, seed: int, train_noise: float) -> Iterator[tuple[Tensor, Tensor]]:
-    """All epochs: images with fresh noise and their classes, order and noise from generators of their own."""
-    order, noise = torch.Generator().manual_seed(seed), torch.Generator().manual_seed(2**32 + seed)
-    for _ in range(protocol.epochs):
-        for rows in torch.randperm(len(split), generator=order).split(protocol.batch_size):
-            X = split.X[rows]
-            if train_noise:
-                X = X + train_noise * torch.randn(X.shape, generator=noise)
-            yield X, split.y[rows]
+def _batches(
+    split: Split, budget: Budget, train_noise: float, generators: dict[str, torch.Generator]
+) -> Iterator[tuple[Tensor, Tensor, int]]:
+    """One epoch: this process's share of each batch, flipped and noisy, its classes, and the size of the whole batch."""
+    flips, noise = generators["flips"], generators["noise"]
+    for rows in torch.randperm(len(split), generator=generators["order"]).split(budget.batch_size):
+        X = split.X[rows]
+        if budget.flips:
+            mirrored = torch.rand(len(rows), 1, 1, generator=flips) < 0.5
+            X = torch.where(mirrored, X.flip(-1), X)
+        if train_noise:
+            strength = train_noise * torch.rand(len(rows), 1, 1, generator=noise)
+            X = X + strength * torch.randn(X.shape, generator=noise)
+        mine = distributed.share(torch.arange(len(rows)))
+        yield X[mine], split.y[rows][mine], len(rows)
 
 
-def weighted_loss(logits: Tensor, y: Tensor) -> Tensor:
-    """Σₗ wₗ · mean cross-entropy of iterate l, with wₗ ∝ l + 1 and Σ w = 1; in nats.
+def weighted_loss(logits: Tensor, y: Tensor, earlier: float) -> Tensor:
+    """Cross-entropy of the last iterate plus ``earlier`` times that of each other, summed over the images; in nats.
 
     Args:
         logits: (L + 1, B, classes).
         y: classes (B,), int64.
+        earlier: weight of each iterate but the last.
     """
-    weights = torch.arange(1.0, len(logits) + 1, device=logits.device)
-    losses = torch.stack([F.cross_entropy(N, y) for N in logits])  # (L + 1,)
-    return weights @ losses / weights.sum()
+    losses = torch.stack([F.cross_entropy(N.float(), y, reduction="sum") for N in logits])  # (L + 1,)
+    return losses[-1] + earlier * losses[:-1].sum()
