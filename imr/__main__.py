@@ -55,7 +55,9 @@ def experiment(
         int, typer.Option(help="The first seed; fixes initial weights, order of the batches, noise.", min=0, max=2**31)
     ] = 0,
     device: Annotated[Device, typer.Option(help="Where to compute. auto: cuda where there is one.")] = Device.auto,
-    split: Annotated[Split, typer.Option(help="Evaluate on which images. To choose anything: validation.")] = Split.test,
+    split: Annotated[
+        Split | None, typer.Option(help="Evaluate on which images. To choose anything: validation. Default: the preset's.")
+    ] = None,
     jobs: Annotated[
         int | None, typer.Option(help="Trainings side by side, each on one thread. Default: all cores; 1 on a GPU.", min=1)
     ] = None,
@@ -77,9 +79,11 @@ def experiment(
     folder = out or Path("runs", f"{preset}-{dataset}-seed{seed}")
     chosen = _device(device)
     protocol = PRESETS[preset](dataset.value, seed)
-    protocol = replace(protocol, evaluated_on=split.value, precision=precision.value, compiled=compiled)
+    protocol = replace(protocol, precision=precision.value, compiled=compiled)
     if split is Split.validation:
-        protocol = replace(protocol, trained_on="train")
+        protocol = replace(protocol, trained_on="train", evaluated_on="validation")
+    elif split is Split.test:
+        protocol = replace(protocol, evaluated_on="test")
     with distributed.group(chosen) as chosen:
         loaded = _load(dataset, root)
         try:
@@ -122,9 +126,18 @@ def data(
 def bench(
     device: Annotated[Device, typer.Option(help="Where to compute. auto: cuda where there is one.")] = Device.auto,
     out: Annotated[Path | None, typer.Option(help="Write the figures to this JSON file too.", metavar="FILE")] = None,
+    training: Annotated[
+        bool, typer.Option("--training", help="Instead: does torch.compile, bfloat16, or several seeds at once pay here?")
+    ] = False,
 ) -> None:
     """Time the closed forms against automatic differentiation, side by side, and measure peak memory."""
     chosen = _device(device)
+    settings = {"torch": torch.__version__, "threads": torch.get_num_threads(), "device": str(chosen)}
+    if training:
+        rows = benchmarks.training(device=chosen.type)
+        print(pd.DataFrame(rows).to_markdown(index=False, floatfmt=("", ".1f", ".2f")))
+        _keep(out, {"environment": settings, "training": rows})
+        return
     rows = [benchmarks.compare(case) for case in tqdm(benchmarks.cases(device=chosen.type), unit="case")]
     print(pd.DataFrame(rows).to_markdown(index=False, floatfmt=("", ".1f", ".1f", ".2f", ".0e")))
     n, d = 16_384, 64
@@ -134,12 +147,12 @@ def bench(
     print(f"\nquadratic flow, n={n} d={d}, float32; one n×n matrix has {4 * n * n >> 20} MiB")
     print(f"  allocated at most {peak >> 20} MiB; resident memory of a CPU process grew by {resident >> 20} MiB")
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {chosen}")
+    _keep(out, {"environment": settings, "cases": rows, "peak_bytes": peak, "resident_bytes": resident})
+
+
+def _keep(out: Path | None, content: dict) -> None:
     if out:
-        settings = {"torch": torch.__version__, "threads": torch.get_num_threads(), "device": str(chosen)}
-        out.write_text(
-            json.dumps({"environment": settings, "cases": rows, "peak_bytes": peak, "resident_bytes": resident}, indent=1)
-            + "\n"
-        )
+        out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def _load(dataset: DatasetName, root: Path | None) -> images.Dataset:

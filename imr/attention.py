@@ -36,9 +36,14 @@ def cross_attention(Z: Tensor, theta: Tensor, scale: float = 1.0) -> Tensor:
 
 
 def multi_head_cross_attention(
-    Z: Tensor, theta: Tensor, bias: Tensor, scale: float = 1.0, values: Tensor | None = None
+    Z: Tensor,
+    theta: Tensor,
+    bias: Tensor,
+    scale: float = 1.0,
+    values: Tensor | None = None,
+    weights: Tensor | None = None,
 ) -> Tensor:
-    """Σ_h σ(s Zθ_hᵀ + b_h)θ_h: one multinomial regression with intercepts for each head :eq:`eq-many-heads`.
+    """Σ_h λ_h σ(s Zθ_hᵀ + b_h)θ_h: one multinomial regression with intercepts for each head :eq:`eq-many-heads`.
 
     The gradient in Z of :func:`imr.potentials.many_regressions`. With two prototypes each head is a sigmoid unit
     (:prf:ref:`prop-mlp`); with one head and no bias it is :func:`cross_attention`.
@@ -49,6 +54,7 @@ def multi_head_cross_attention(
         bias: intercepts (heads, k) of the logits.
         scale: s, multiplies Zθᵀ.
         values: in the place of θ as values, (heads, k, d); then it is no gradient (:prf:ref:`prop-untied`).
+        weights: λ (heads,), one for each head; none is one.
 
     Returns:
         (..., n, d); the heads' n×k matrices are kept, since a few prototypes cost less so than n×d for each head.
@@ -60,8 +66,11 @@ def multi_head_cross_attention(
     require_positive(scale)
     require_heads(theta, bias)
     prototypes = theta.flatten(0, 1)  # (heads k, d)
-    N = scale * (Z @ prototypes.mT) + bias.flatten()  # (..., n, d) x (d, heads k) -> (..., n, heads k)
-    return N.unflatten(-1, bias.shape).softmax(-1).flatten(-2) @ (prototypes if values is None else values.flatten(0, 1))
+    N = Z @ (scale * prototypes).mT + bias.flatten()  # (..., n, d) x (d, heads k) -> (..., n, heads k)
+    values = theta if values is None else values
+    if weights is not None:
+        values = weights[:, None, None] * values
+    return N.unflatten(-1, bias.shape).softmax(-1).flatten(-2) @ values.flatten(0, 1)
 
 
 def self_attention(Z: Tensor, phi: Tensor, scale: float = 1.0, causal: bool = False) -> Tensor:
@@ -184,7 +193,7 @@ def perceptron(
     if activation not in ACTIVATIONS:
         raise ValueError(f"unknown activation {activation!r}, expected one of: {', '.join(ACTIVATIONS)}")
     hidden = ACTIVATIONS[activation](linear_logits(Z, W) + (0.0 if bias is None else bias))
-    return (hidden if weights is None else weights * hidden) @ W  # (..., n, r) x (r, d) -> (..., n, d)
+    return hidden @ (W if weights is None else weights[:, None] * W)  # (..., n, r) x (r, d) -> (..., n, d)
 
 
 ACTIVATIONS = {"sigmoid": torch.sigmoid, "relu": F.relu, "gelu": F.gelu}

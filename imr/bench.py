@@ -18,6 +18,8 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from imr import flow, potentials
+from imr.experiment.models import build
+from imr.experiment.training import weighted_loss
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,43 @@ def compare(case: Case, rounds: int = 15) -> dict:
         "ratio": statistics.median(ratios),
         "difference": (case.field(case.Z) - case.autograd(case.Z)).abs().max().item(),
     }
+
+
+def training(name: str = "block", seeds: int = 5, device: str = "cpu", rounds: int = 7) -> list[dict]:
+    """Time one training step (forward and backward, 256 images) of a model in four ways, in turn.
+
+    The ways: plain float32; through ``torch.compile``; with bfloat16 matrix products; and ``seeds`` models at once through
+    ``torch.func``, per model.
+
+    Returns:
+        For each way the median milliseconds, and the median of its ratio to plain float32: above 1 it pays.
+    """
+    models = [build(name, 28, 28, 10).to(device) for _ in range(seeds)]
+    X, y = torch.rand(256, 28, 28, device=device), torch.randint(10, (256,), device=device)
+    loss = lambda model: weighted_loss(model(X), y, earlier=0.1)
+    compiled = torch.compile(models[0])
+    half = torch.autocast(device, torch.bfloat16)(models[0])
+    stacked, buffers = torch.func.stack_module_state(models)
+    one = lambda p, b: weighted_loss(torch.func.functional_call(models[0], (p, b), (X,)), y, earlier=0.1)
+    ways = {
+        "float32": (lambda: loss(models[0]).backward(), 1),
+        "torch.compile": (lambda: loss(compiled).backward(), 1),
+        "bfloat16": (lambda: loss(half).backward(), 1),
+        f"{seeds} seeds at once": (lambda: torch.func.vmap(torch.func.grad(one))(stacked, buffers), seeds),
+    }
+    seconds = {way: [] for way in ways}
+    for _ in range(rounds + 2):  # the first two warm up
+        for way, (step, models_in_it) in ways.items():
+            seconds[way].append(_seconds(lambda _, step=step: step(), X) / models_in_it)
+    plain = seconds["float32"][2:]
+    return [
+        {
+            "way": way,
+            "ms a step": 1e3 * statistics.median(times[2:]),
+            "times as fast as float32": statistics.median(p / t for p, t in zip(plain, times[2:], strict=True)),
+        }
+        for way, times in seconds.items()
+    ]
 
 
 def peak_memory(function: Callable[[Tensor], Tensor], Z: Tensor) -> int:

@@ -22,7 +22,7 @@ class EulerStep(nn.Module):
         """Start with step size ``h``; a ValueError says so if it is not positive."""
         super().__init__()
         if not h > 0:
-            raise ValueError(f"h is {h}, expected a positive step size; to climb, give sign=+1")
+            raise ValueError(f"h is {h}, expected a positive step size; sign=+1 is for climbing")
         self.log_h = nn.Parameter(torch.tensor(math.log(h)))
 
     @property
@@ -92,10 +92,10 @@ class MultiHeadCrossAttentionBlock(EulerStep):
         linear_map: learn W (d×d).
         scale: s, multiplies Zθᵀ.
         tied: the values are the keys θ. Without, they are prototypes of their own, and the step is no gradient.
-        sign: −1 goes down the potential, +1 up.
+        sign: −1 goes down the potential of every head, +1 up; 0 learns a weight λ_h for each head, which may be either.
 
     Raises:
-        ValueError: a size is less than one, ``h`` is not positive, or ``sign`` is neither −1 nor +1.
+        ValueError: a size is less than one, ``h`` is not positive, or ``sign`` is none of −1, 0, +1.
     """
 
     def __init__(
@@ -112,21 +112,22 @@ class MultiHeadCrossAttentionBlock(EulerStep):
         """Draw prototypes of norm about 3, far enough apart that each head tells tokens from each other; b, W start at 0."""
         super().__init__(h)
         _require_sizes(d=d, k=k, heads=heads)
-        _require_sign(sign)
         self.theta = nn.Parameter(3 * d**-0.5 * torch.randn(heads, k, d))
         self.bias = nn.Parameter(torch.zeros(heads, k))
         self.values = None if tied else nn.Parameter(self.theta.detach().clone())
+        self.weights = _weights(heads, sign)
         self.W = nn.Parameter(torch.zeros(d, d)) if linear_map else None
-        self.scale, self.sign = scale, sign
+        self.scale = scale
 
     def velocity(self, Z: Tensor) -> Tensor:
-        """ZW ∓ Σ_h CA_h."""
-        return _linear(Z, self.W) + self.sign * multi_head_cross_attention(Z, self.theta, self.bias, self.scale, self.values)
+        """ZW − Σ_h λ_h CA_h."""
+        attention = multi_head_cross_attention(Z, self.theta, self.bias, self.scale, self.values, self.weights)
+        return _linear(Z, self.W) - attention
 
     def potential(self, Z: Tensor) -> Tensor:
-        """± Σ_h Σᵢ LSEᵢ(s Zθ_hᵀ + b_h)/s."""
+        """Σ_h λ_h Σᵢ LSEᵢ(s Zθ_hᵀ + b_h)/s."""
         _require_gradient(self.W, self.values)
-        return -self.sign * potentials.many_regressions(Z, self.theta, self.bias, self.scale)
+        return potentials.many_regressions(Z, self.theta, self.bias, self.scale, self.weights)
 
 
 class SelfAttentionBlock(EulerStep):
@@ -146,10 +147,10 @@ class SelfAttentionBlock(EulerStep):
         labels: the number n of tokens, to learn the label matrices C_h (n×n) of the quadratic model too
             :eq:`eq-quadratic-flow`: which token each token should point at, whatever the image. 0 for none.
         tied: the values are Zφ_h. Without, they are ZV_h with a V_h of their own, and the step is no gradient.
-        sign: −1 goes down the potential, +1 up.
+        sign: −1 goes down the potential of every head, +1 up; 0 learns a weight λ_h for each head, which may be either.
 
     Raises:
-        ValueError: a size is less than one, ``h`` is not positive, or ``sign`` is neither −1 nor +1.
+        ValueError: a size is less than one, ``h`` is not positive, or ``sign`` is none of −1, 0, +1.
     """
 
     def __init__(
@@ -168,29 +169,29 @@ class SelfAttentionBlock(EulerStep):
         """Draw factors of norm about 1; W and C start at 0."""
         super().__init__(h)
         _require_sizes(d=d, r=r, heads=heads)
-        _require_sign(sign)
         self.phi = nn.Parameter(d**-0.5 * torch.randn(heads, d, r))
         self.value = None if tied else nn.Parameter(self.phi.detach().clone())
         self.C = nn.Parameter(torch.zeros(heads, labels, labels)) if labels else None
         self.W = nn.Parameter(torch.zeros(d, d)) if linear_map else None
-        self.both_reads, self.scale, self.sign = both_reads, scale, sign
+        self.weights = _weights(heads, sign)
+        self.both_reads, self.scale = both_reads, scale
 
     def velocity(self, Z: Tensor) -> Tensor:
-        """ZW ∓ SA (∓ SA*) + Σ_h (C_h + C_hᵀ) Zφ_hφ_hᵀ; without the companion, C_h alone."""
+        """ZW − Σ_h λ_h (SA_h + SA_h*) + Σ_h (C_h + C_hᵀ) Zφ_hφ_hᵀ; without the companion, C_h alone."""
         V = torch.einsum("...nd,hdr->...hnr", Z, self.phi if self.value is None else self.value)
         as_query, as_key = reads(Z, self.phi, V, self.scale)
-        total = self.sign * (as_query + as_key if self.both_reads else as_query)
+        total = -self.weights[:, None, None] * (as_query + as_key if self.both_reads else as_query)
         if self.C is not None:
             total = total + (self.C + self.C.mT if self.both_reads else self.C) @ V
         return _linear(Z, self.W) + torch.einsum("...hnr,hdr->...nd", total, self.phi)
 
     def potential(self, Z: Tensor) -> Tensor:
-        """± Σ_h Σᵢ LSEᵢ(s Zφ_hφ_hᵀZᵀ)/s − Σ_h ⟨C_h, Zφ_hφ_hᵀZᵀ⟩."""
+        """Σ_h λ_h Σᵢ LSEᵢ(s Zφ_hφ_hᵀZᵀ)/s − Σ_h ⟨C_h, Zφ_hφ_hᵀZᵀ⟩."""
         _require_gradient(self.W, self.value, None if self.both_reads else self.phi)
         Q = torch.einsum("...nd,hdr->...hnr", Z, self.phi)
         N = Q @ Q.mT  # (..., heads, n, n)
         labels = 0.0 if self.C is None else (self.C * N).sum((-3, -2, -1))
-        return -self.sign * (self.scale * N).logsumexp(-1).sum((-2, -1)) / self.scale - labels
+        return (self.scale * N).logsumexp(-1).sum(-1) @ self.weights / self.scale - labels
 
 
 class PerceptronBlock(EulerStep):
@@ -251,17 +252,22 @@ class Splitting(nn.Module):
         self.parts = nn.ModuleList(parts)
         self.scheme, self.normalise = scheme, normalise
 
+    def steps(self) -> list[tuple[EulerStep, float]]:
+        """The parts in the order of the scheme, each with the fraction of its step that is taken."""
+        if self.scheme == "lie":
+            return [(part, 1.0) for part in self.parts]
+        before = [(part, 0.5) for part in self.parts[:-1]]
+        return [*before, (self.parts[-1], 1.0), *reversed(before)]
+
+    def end(self, Z: Tensor) -> Tensor:
+        """What follows the steps: the normalisation, if there is one."""
+        return F.rms_norm(Z, Z.shape[-1:]) if self.normalise else Z
+
     def forward(self, Z: Tensor) -> Tensor:
         """Map features (..., n, d) to the next iterate, same shape."""
-        *before, last = self.parts
-        half = 1.0 if self.scheme == "lie" else 0.5
-        for part in before:
-            Z = part(Z, half)
-        Z = last(Z)
-        if self.scheme == "strang":
-            for part in reversed(before):
-                Z = part(Z, half)
-        return F.rms_norm(Z, Z.shape[-1:]) if self.normalise else Z
+        for part, fraction in self.steps():
+            Z = part(Z, fraction)
+        return self.end(Z)
 
 
 def _linear(Z: Tensor, W: Tensor | None) -> Tensor | float:
@@ -282,6 +288,10 @@ def _require_sizes(**sizes: int) -> None:
             raise ValueError(f"{name} is {value}, expected at least 1")
 
 
-def _require_sign(sign: int) -> None:
-    if sign not in (-1, 1):
-        raise ValueError(f"sign is {sign}, expected -1 (down the potential) or +1 (up)")
+def _weights(heads: int, sign: int) -> Tensor:
+    """The λ_h of the heads' potentials: 1 for descent, −1 for ascent; learned they start at +1 and −1 in turn."""
+    if sign not in (-1, 0, 1):
+        raise ValueError(f"sign is {sign}, expected -1 (down the potential), +1 (up) or 0 (learned for each head)")
+    if sign == 0:
+        return nn.Parameter(1.0 - 2.0 * (torch.arange(heads) % 2))
+    return nn.Buffer(torch.full((heads,), -float(sign)), persistent=False)

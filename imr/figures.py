@@ -27,13 +27,95 @@ def iterates(Z: Tensor, names: Sequence[str], title: str = "") -> Figure:
     return figure
 
 
-def overview(Z: Tensor, names: Sequence[str], records: pd.DataFrame) -> Figure:
-    """Draw :func:`iterates` on the left and accuracy against the iterate from the records on the right."""
+def overview(Z: Tensor, names: Sequence[str], records: pd.DataFrame, baseline: str = "multinomial regression") -> Figure:
+    """Draw :func:`iterates` on the left and on the right accuracy against the iterate from the records of one regime."""
     figure = plt.figure(figsize=(1.1 * Z.shape[1] + 5, 2.0 * Z.shape[0] + 0.8), layout="constrained")
     plt.close(figure)
     left, right = figure.subfigures(1, 2, width_ratios=[1.1 * Z.shape[1], 5])
     _draw_iterates(left, Z, names)
-    _draw_accuracy(right.subplots(), records)
+    ax = right.subplots()
+    _draw_accuracy(ax, records, baseline)
+    ax.set_title("solid: the block\ndashed: multinomial regression", fontsize=10)
+    ax.legend(title="test noise", loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=3)
+    return figure
+
+
+def accuracy(records: pd.DataFrame, baseline: str = "multinomial regression") -> Figure:
+    """Draw accuracy against the iterate for each test noise, a panel for each training regime.
+
+    Args:
+        records: of ``results.json``: one model with iterates, and the baseline (dashed). Bars and bands are standard
+            deviations over the seeds.
+        baseline: name of the model without iterates.
+    """
+    regimes = sorted(records["train_noise"].unique())
+    figure, axes = plt.subplots(
+        1, len(regimes), figsize=(4.6 * len(regimes), 4), sharey=True, squeeze=False, layout="constrained"
+    )
+    plt.close(figure)
+    for ax, regime in zip(axes.flat, regimes, strict=True):
+        _draw_accuracy(ax, records[records["train_noise"] == regime], baseline)
+        ax.set_title(f"trained with noise, σ ≤ {regime:g}" if regime else "trained on clean images", fontsize=10)
+    figure.legend(*axes.flat[0].get_legend_handles_labels(), title="test noise", loc="outside lower center", ncols=6)
+    return figure
+
+
+def descent(rows: Sequence[dict]) -> Figure:
+    """Draw the mean potential before and after each step of :func:`imr.experiment.evaluation.descent`."""
+    figure, ax = plt.subplots(figsize=(7, 3.4), layout="constrained")
+    plt.close(figure)
+    parts = list(dict.fromkeys(row["part"] for row in rows))
+    for place, row in enumerate(rows):
+        which = parts.index(row["part"])
+        first = place == next(i for i, r in enumerate(rows) if r["part"] == row["part"])
+        change = row["after"] - row["before"]
+        ax.bar(place, change, color=COLOURS[which], hatch="/."[which % 2] * 2, label=row["part"] if first else None)
+        ax.annotate(
+            f"{100 * row['falls']:.0f}%",
+            (place, min(change, 0)),
+            (0, -3),
+            textcoords="offset points",
+            ha="center",
+            va="top",
+            fontsize=9,
+        )
+    ax.axhline(0, color="0.4", linewidth=0.8)
+    ax.set_xticks(range(len(rows)), [f"iterate {row['iterate']}" for row in rows], fontsize=8)
+    ax.margins(y=0.15)
+    ax.set(ylabel="mean change of the potential (nats)", title="per cent: images for which it falls")
+    ax.title.set_fontsize(10)
+    ax.legend()
+    return figure
+
+
+def class_changes(changes: Tensor, classes: Sequence[str]) -> Figure:
+    """Draw the mean change of each class's images, (classes, height, width): red lighter, blue darker."""
+    figure, axes = plt.subplots(2, -(-len(classes) // 2), figsize=(8, 4), layout="constrained")
+    plt.close(figure)
+    limit = changes.abs().max().item() or 1.0
+    for ax, change, name in zip(axes.flat, changes.numpy(), classes, strict=False):
+        shown = ax.imshow(change, cmap="RdBu_r", vmin=-limit, vmax=limit)
+        ax.set_title(name, fontsize=9)
+    for ax in axes.flat:
+        ax.set(xticks=[], yticks=[])
+    figure.colorbar(shown, ax=axes, shrink=0.8, label="mean of $Z^{(L)} - Z^{(0)}$")
+    return figure
+
+
+def confusion(matrices: dict[str, Sequence[Sequence[int]]], classes: Sequence[str]) -> Figure:
+    """Draw confusion matrices side by side: rows are true classes, in per cent of the row."""
+    figure, axes = plt.subplots(1, len(matrices), figsize=(5 * len(matrices), 5), sharey=True, layout="constrained")
+    plt.close(figure)
+    for ax, (name, counts) in zip(figure.axes, matrices.items(), strict=True):
+        per_cent = 100 * counts / counts.sum(1, keepdims=True)
+        ax.imshow(per_cent, cmap="Blues", vmin=0, vmax=100)
+        for row, column in zip(*per_cent.round().nonzero(), strict=True):
+            value = per_cent[row, column]
+            ax.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=8, color="w" if value > 50 else "k")
+        ax.set_xticks(range(len(classes)), classes, rotation=60, ha="right", fontsize=8)
+        ax.set_yticks(range(len(classes)), classes, fontsize=8)
+        ax.set(xlabel="predicted", title=name)
+    axes.flat[0].set_ylabel("true")
     return figure
 
 
@@ -68,16 +150,16 @@ def _draw_iterates(figure: Figure, Z: Tensor, names: Sequence[str]) -> None:
     figure.colorbar(difference, ax=axes, location="bottom", shrink=0.6, aspect=40, label="difference to $Z^{(0)}$")
 
 
-def _draw_accuracy(ax: Axes, records: pd.DataFrame) -> None:
+def _draw_accuracy(ax: Axes, records: pd.DataFrame, baseline: str) -> None:
     for (sigma, group), colour, marker in zip(records.groupby("test_noise"), COLOURS, MARKERS, strict=False):
-        for _, rows in group.groupby("model"):
-            mean = 100 * rows.groupby("iterate")["accuracy"].mean()
-            if len(mean) > 1:
-                ax.plot(mean.index, mean, color=colour, marker=marker, label=f"σ = {sigma:g}")
-            else:
-                ax.axhline(mean.iloc[0], color=colour, linestyle="--")
+        points = (
+            (100 * group.set_index(["model", "iterate"])["accuracy"]).groupby(level=[0, 1]).agg(["mean", "std"]).fillna(0)
+        )
+        mean, std = points.loc[(baseline, 0)]
+        ax.axhline(mean, color=colour, linestyle="--", linewidth=1)
+        ax.axhspan(mean - std, mean + std, color=colour, alpha=0.12, linewidth=0)
+        curve = points.drop(baseline, level=0).droplevel(0)
+        ax.errorbar(curve.index, curve["mean"], curve["std"], color=colour, marker=marker, capsize=3, label=f"σ = {sigma:g}")
     ax.xaxis.get_major_locator().set_params(integer=True)
-    ax.set(xlabel="iterate", ylabel="accuracy (%)", title="solid: iterated block\ndashed: multinomial regression")
-    ax.title.set_fontsize(10)
+    ax.set(xlabel="iterate", ylabel="accuracy (%)")
     ax.grid(alpha=0.3)
-    ax.legend(title="noise", loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=4)

@@ -118,15 +118,17 @@ def multi_head(Z: Tensor, phi: Tensor, C: Tensor, scale: float = 1.0) -> Tensor:
     return torch.stack([quadratic(Z, head @ head.mT, C, scale) for head in phi]).sum(0)
 
 
-def many_regressions(Z: Tensor, theta: Tensor, bias: Tensor, scale: float = 1.0) -> Tensor:
-    """Σ_h Σᵢ LSEᵢ(s Zθ_hᵀ + b_h)/s: the label-free part of several regressions with intercepts :eq:`eq-many-regressions`.
+def many_regressions(Z: Tensor, theta: Tensor, bias: Tensor, scale: float = 1.0, weights: Tensor | None = None) -> Tensor:
+    """Σ_h λ_h Σᵢ LSEᵢ(s Zθ_hᵀ + b_h)/s, the label-free part of several regressions :eq:`eq-many-regressions`.
 
-    ``theta`` is (heads, k, d) and ``bias`` (heads, k), else a ValueError says so; the result has shape (...), in nats.
+    ``theta`` is (heads, k, d) and ``bias`` (heads, k), else a ValueError says so; ``weights`` is λ (heads,), none is one.
+    The result has shape (...), in nats.
     """
     require_heads(theta, bias)
     require_positive(scale)
     N = scale * linear_logits(Z[..., None, :, :], theta) + bias[:, None]  # (..., heads, n, k)
-    return N.logsumexp(-1).sum((-2, -1)) / scale
+    U = N.logsumexp(-1).sum(-1) / scale  # (..., heads)
+    return (U if weights is None else weights * U).sum(-1)
 
 
 def mlp(Z: Tensor, W: Tensor, activation: str = "gelu", bias: Tensor | None = None, weights: Tensor | None = None) -> Tensor:

@@ -54,6 +54,8 @@ GRADIENTS = {
     "cross": lambda: CrossAttentionBlock(3, 4, linear_map=False, scale=0.7),
     "heads": lambda: MultiHeadCrossAttentionBlock(3, 4, 2, linear_map=False, scale=0.7),
     "heads, up": lambda: MultiHeadCrossAttentionBlock(3, 4, 2, linear_map=False, sign=1),
+    "heads, weighted": lambda: MultiHeadCrossAttentionBlock(3, 4, 2, linear_map=False, sign=0),
+    "self, weighted": lambda: SelfAttentionBlock(3, 2, heads=2, linear_map=False, sign=0),
     "self": lambda: SelfAttentionBlock(3, 2, heads=2, linear_map=False, scale=0.7),
     "self, up": lambda: SelfAttentionBlock(3, 2, heads=2, linear_map=False, sign=1),
     "self with labels": lambda: SelfAttentionBlock(3, 2, heads=2, linear_map=False, labels=6, scale=0.7),
@@ -113,6 +115,27 @@ def test_learned_labels_are_those_of_the_quadratic_flow():
     assert close(block.velocity(P.Z), flow.quadratic_field(theta, block.C[0])(P.Z))
     one = _filled(SelfAttentionBlock(3, 2, linear_map=False, labels=6, both_reads=False))
     assert close(one.velocity(P.Z), one.C[0] @ P.Z @ theta - self_attention(P.Z, one.phi))
+
+
+def test_the_sign_turns_attention_and_nothing_else():
+    for make in (
+        lambda sign: MultiHeadCrossAttentionBlock(3, 4, 2, sign=sign),
+        lambda sign: SelfAttentionBlock(3, 2, labels=6, sign=sign),
+    ):
+        down, up = _filled(make(-1)), _filled(make(1))
+        rest = P.Z @ down.W + (_labels(down) if hasattr(down, "phi") else 0)
+        assert close(down.velocity(P.Z) - rest, rest - up.velocity(P.Z))
+
+
+def _labels(block):
+    theta = block.phi[0] @ block.phi[0].mT
+    return (block.C[0] + block.C[0].mT) @ P.Z @ theta
+
+
+def test_heads_learn_weights_that_start_in_both_directions():
+    for block in (MultiHeadCrossAttentionBlock(3, 4, 4, sign=0), SelfAttentionBlock(3, 2, heads=4, sign=0)):
+        assert block.weights.tolist() == [1, -1, 1, -1]
+        assert block.weights.requires_grad
 
 
 def test_units_of_the_perceptron_start_in_both_directions():
@@ -180,6 +203,6 @@ def test_sizes_below_one_are_refused(make, message):
 def test_steps_and_signs_that_mean_nothing_are_refused():
     with pytest.raises(ValueError, match="h is 0, expected a positive step size"):
         CrossAttentionBlock(3, 4, h=0)
-    for make in (lambda: SelfAttentionBlock(3, 2, sign=0), lambda: MultiHeadCrossAttentionBlock(3, 4, 2, sign=2)):
+    for make in (lambda: SelfAttentionBlock(3, 2, sign=3), lambda: MultiHeadCrossAttentionBlock(3, 4, 2, sign=2)):
         with pytest.raises(ValueError, match="expected -1"):
             make()

@@ -170,16 +170,15 @@ def test_tokens_and_images_are_inverse():
 
 
 @pytest.mark.parametrize("shared", [True, False])
-def test_the_block_is_iterated_on_two_grids(shared):
-    model = IteratedBlock(8, 8, 10, Flow(grid=2, shared=shared, iterates=3, cross_heads=2, prototypes=3))
-    X = torch.rand(5, 8, 8)
+def test_the_block_is_iterated_each_time_on_another_grid(shared):
+    model = IteratedBlock(14, 14, 10, Flow(grid=2, shared=shared, iterates=3, cross_heads=2, prototypes=3))
+    X = torch.rand(5, 14, 14)
     pictures = model.features(X)
     assert len(pictures) == 4
     assert len(model.blocks) == (1 if shared else 3)
     for iterate, (before, after) in enumerate(itertools.pairwise(pictures)):
-        shift = 2 * (iterate % 2)
-        block = model.blocks[0 if shared else iterate]
-        expected = to_images(block(to_tokens(before - CENTRE, 4, shift)), 4, 8, shift) + CENTRE
+        shift, block = (0, 3, 6)[iterate], model.blocks[0 if shared else iterate]
+        expected = to_images(block(to_tokens(before - CENTRE, 7, shift)), 7, 14, shift) + CENTRE
         assert torch.allclose(after, expected, atol=1e-6)
     assert torch.equal(model(X)[0], model.read_out(X.flatten(1) - CENTRE))
     assert model(X).shape == (4, 5, 10)
@@ -192,7 +191,8 @@ def test_every_switch_of_the_flow_reaches_its_block():
     attention, unit = parts(self_heads=2, rank=4, hidden=5, linear_map=True, both_reads=False, tied=False, sign=1)
     assert isinstance(attention, SelfAttentionBlock) and isinstance(unit, PerceptronBlock)
     assert attention.phi.shape == (2, 49, 4) and attention.C.shape == (2, 16, 16) and attention.W.shape == (49, 49)
-    assert attention.scale == 0.5 and attention.sign == 1 and not attention.both_reads and attention.value is not None
+    assert attention.scale == 0.5 and attention.weights.tolist() == [-1, -1] and not attention.both_reads
+    assert attention.value is not None
     first, second = parts(self_heads=1, labels=False, cross_heads=3, prototypes=5, linear_map=True)
     assert first.C is None and isinstance(second, MultiHeadCrossAttentionBlock)
     assert second.theta.shape == (3, 5, 49) and second.W is None and second.values is None

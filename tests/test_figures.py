@@ -1,8 +1,14 @@
+import base64
+import io
+import re
+
 import numpy as np
 import pandas as pd
+import pytest
 import torch
+from PIL import Image
 
-from imr import figures
+from imr import figures, interactive
 
 
 def _pictures(figure):
@@ -30,13 +36,91 @@ def test_a_difference_map_is_symmetric_around_zero_and_red_is_lighter():
     assert sum(above.to_rgba(1.0)[:3]) > sum(above.to_rgba(0.0)[:3])
 
 
+BASE = "multinomial regression"
+
+
+def records_of(regimes):
+    rows = [
+        ("block", t, s, seed, i, 0.8 + i / 100 - s / 10 + seed / 100)
+        for t in regimes
+        for s in (0.0, 0.3)
+        for seed in (0, 2)
+        for i in range(3)
+    ]
+    rows += [(BASE, t, s, seed, 0, 0.7) for t in regimes for s in (0.0, 0.3) for seed in (0, 2)]
+    return pd.DataFrame(rows, columns=["model", "train_noise", "test_noise", "seed", "iterate", "accuracy"])
+
+
+def curves(ax):
+    return sorted(
+        tuple(np.round(np.asarray(line.get_ydata(), float), 6))
+        for line in ax.get_lines()
+        if line.get_marker() in "osD^vP" or line.get_linestyle() == "--"
+    )
+
+
 def test_overview_draws_a_line_for_each_noise_and_a_level_for_the_baseline():
-    rows = [("block", s, i, 0.8 + i / 100 - s / 10) for s in (0.0, 0.3) for i in range(3)]
-    rows += [("regression", s, 0, 0.7) for s in (0.0, 0.3)]
-    records = pd.DataFrame(rows, columns=["model", "test_noise", "iterate", "accuracy"])
-    curves = figures.overview(torch.rand(1, 3, 4, 4), ["a"], records).axes[-1].get_lines()
-    heights = sorted(tuple(np.round(line.get_ydata(), 6)) for line in curves)
-    assert heights == [(70, 70), (70, 70), (77, 78, 79), (80, 81, 82)]
+    ax = figures.overview(torch.rand(1, 3, 4, 4), ["a"], records_of([0.0])).axes[-1]
+    assert curves(ax) == [(70, 70), (70, 70), (78, 79, 80), (81, 82, 83)]
+
+
+def test_accuracy_has_a_panel_for_each_regime_and_the_spread_over_the_seeds():
+    clean, noise = figures.accuracy(records_of([0.0, 0.5])).axes
+    assert "clean" in clean.get_title() and "0.5" in noise.get_title()
+    assert curves(clean) == curves(noise) == [(70, 70), (70, 70), (78, 79, 80), (81, 82, 83)]
+    bar = clean.containers[0].lines[2][0].get_segments()[0]
+    assert bar[1][1] - bar[0][1] == pytest.approx(2 * 2**0.5)
+
+
+def test_descent_draws_the_change_of_each_step():
+    rows = [
+        {"iterate": 1, "part": "A", "before": 3.0, "after": 1.0, "falls": 1.0, "step": 1.0},
+        {"iterate": 1, "part": "B", "before": 1.0, "after": 2.0, "falls": 0.25, "step": 1.0},
+    ]
+    (ax,) = figures.descent(rows).axes
+    assert [patch.get_height() for patch in ax.patches] == [-2, 1]
+    assert [text.get_text() for text in ax.texts] == ["100%", "25%"]
+
+
+def test_class_changes_share_one_scale():
+    changes = torch.stack([torch.full((4, 4), 0.5), torch.full((4, 4), -0.1)])
+    axes = figures.class_changes(changes, ["a", "b"]).axes
+    assert [ax.get_title() for ax in axes[:2]] == ["a", "b"]
+    assert all(ax.get_images()[0].get_clim() == (-0.5, 0.5) for ax in axes[:2])
+
+
+def test_confusion_is_in_per_cent_of_the_true_class():
+    figure = figures.confusion({"before": np.array([[1, 3], [0, 2]]), "after": np.array([[4, 0], [0, 2]])}, ["a", "b"])
+    before, after = figure.axes
+    assert [text.get_text() for text in before.texts] == ["25", "75", "100"]
+    assert [text.get_text() for text in after.texts] == ["100", "100"]
+
+
+def frames(page):
+    """(alt, pixels) of each picture."""
+    found = re.findall('alt="([^"]*)" src="data:image/png;base64,([^"]*)"', page)
+    return [(alt, np.asarray(Image.open(io.BytesIO(base64.b64decode(code))))) for alt, code in found]
+
+
+def test_the_slider_holds_every_iterate_and_its_difference():
+    Z = torch.zeros(2, 3, 4, 4)
+    Z[1, 2] = 1.0
+    page = interactive.iterates(Z, ["Bag", "a < b"])
+    pictures = frames(page)
+    assert len(pictures) == 12
+    assert pictures[0][0] == "Bag, iterate 0 of 2" and pictures[10][0] == "a &lt; b, iterate 2 of 2"
+    assert (pictures[10][1] == 255).all() and (pictures[0][1] == 0).all()
+    red, _, blue = pictures[11][1][0, 0]
+    assert red > blue
+    assert page.count('type="range"') == 1 and 'max="2"' in page and "<label>" in page
+    assert page == interactive.iterates(Z, ["Bag", "a < b"])
+    assert page._repr_html_() == page
+    assert "http" not in page
+
+
+def test_the_slider_wants_a_name_for_each_image():
+    with pytest.raises(ValueError, match="there are 1 names"):
+        interactive.iterates(torch.zeros(2, 3, 4, 4), ["a"])
 
 
 def test_losses_draws_each_curve_under_its_name():

@@ -2,10 +2,10 @@
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from imr.data import Split
-from imr.experiment.models import MultinomialRegression
+from imr.experiment.models import CENTRE, IteratedBlock
 
 
 def noisy(X: Tensor, sigma: float, seed: int) -> Tensor:
@@ -14,8 +14,48 @@ def noisy(X: Tensor, sigma: float, seed: int) -> Tensor:
 
 
 @torch.no_grad()
-def evaluate(model: MultinomialRegression, split: Split, device: torch.device) -> list[tuple[float, float]]:
+def evaluate(model: nn.Module, split: Split, device: torch.device) -> list[tuple[float, float]]:
     """Accuracy in [0, 1] and mean loss in nats on a split, a pair for each iterate 0 … L."""
     outputs = [model(X.to(device)).cpu() for X in split.X.split(2_000)]
     logits = torch.cat(outputs, dim=1)  # (L + 1, n, classes)
     return [((N.argmax(-1) == split.y).double().mean().item(), F.cross_entropy(N.double(), split.y).item()) for N in logits]
+
+
+@torch.no_grad()
+def descent(model: IteratedBlock, X: Tensor) -> list[dict]:
+    """Measure whether each Euler step of the model goes down the potential that it was derived from.
+
+    The theory promises it for small steps only; here steps are learned.
+
+    Args:
+        model: whose parts have potentials: tied values, both reads, no linear map.
+        X: images (B, height, width).
+
+    Returns:
+        For each iterate and part, in the order of the splitting: ``iterate`` (1 … L), ``part`` (name of its class),
+        ``before`` and ``after`` (mean potential over the images, nats), ``falls`` (share of the images for which it falls),
+        and ``step`` (h).
+
+    Raises:
+        ValueError: a part has no potential.
+    """
+    rows, picture = [], X - CENTRE
+    for iterate in range(model.options.iterates):
+        Z = model.tokens(picture, iterate)
+        for part, fraction in model.block(iterate).steps():
+            after = part(Z, fraction)
+            U, V = part.potential(Z), part.potential(after)  # (B,)
+            row = {"iterate": iterate + 1, "part": type(part).__name__, "step": fraction * part.h.item()}
+            rows.append(
+                {**row, "before": U.mean().item(), "after": V.mean().item(), "falls": (V < U).double().mean().item()}
+            )
+            Z = after
+        picture = model.picture(model.block(iterate).end(Z), iterate)
+    return rows
+
+
+@torch.no_grad()
+def class_changes(model: IteratedBlock, split: Split) -> Tensor:
+    """Mean of Z⁽ᴸ⁾ − Z⁽⁰⁾ over the images of each class, (classes, height, width)."""
+    change = torch.cat([model.features(X)[-1] - X for X in split.X.split(2_000)])
+    return torch.stack([change[split.y == c].mean(0) for c in range(int(split.y.max()) + 1)])

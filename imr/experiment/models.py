@@ -43,8 +43,8 @@ class Flow:
         iterates: L.
         shared: one block iterated; otherwise each iterate has weights of its own.
         grid: tokens along each side of the image; 1 makes the whole image one token.
-        shifted: every second iterate cuts its tokens on a grid moved by half a token: pixels on two sides of a border
-            meet, and the features stay pixels.
+        shifted: each iterate cuts its tokens on a grid moved by half a token further than the one before, around the
+            border: pixels on two sides of a token's edge meet, and the features stay pixels.
         self_heads: heads of self-attention, the quadratic potential; 0 for none.
         rank: r of each self-attention head φ (d×r).
         labels: learn the label matrix C (n×n) of each self-attention head.
@@ -55,7 +55,7 @@ class Flow:
         activation: of the perceptron.
         linear_map: learn the W of the flow.
         tied: values equal keys, as the gradient says.
-        sign: −1 for the descent that the theory derives, +1 for ascent, of attention.
+        sign: of attention: −1 for the descent that the theory derives, +1 for ascent, 0 to learn a weight for each head.
         splitting: "lie" or "strang".
         normalise: RMS-normalise each token after each iterate.
     """
@@ -104,13 +104,17 @@ class MultinomialRegression(nn.Module):
         super().__init__()
         self.read_out = nn.Linear(height * width, classes)
 
+    def iterates(self, Z: Tensor) -> list[Tensor]:
+        """Return Z⁽⁰⁾ … Z⁽ᴸ⁾ from centred pictures Z⁽⁰⁾ (B, height, width); here only Z⁽⁰⁾."""
+        return [Z]
+
     def features(self, X: Tensor) -> list[Tensor]:
-        """Return the features of each iterate as pictures, here only Z⁽⁰⁾ = X."""
-        return [X]
+        """Return Z⁽⁰⁾ … Z⁽ᴸ⁾ as pictures, each (B, height, width), from the images X = Z⁽⁰⁾."""
+        return [Z + CENTRE for Z in self.iterates(X - CENTRE)]
 
     def forward(self, X: Tensor) -> Tensor:
         """Map images (B, height, width) to the logits of every iterate, (L + 1, B, classes)."""
-        return torch.stack([self.read_out(Z.flatten(1) - CENTRE) for Z in self.features(X)])
+        return torch.stack([self.read_out(Z.flatten(1)) for Z in self.iterates(X - CENTRE)])
 
 
 class IteratedBlock(MultinomialRegression):
@@ -136,18 +140,28 @@ class IteratedBlock(MultinomialRegression):
         number = 1 if options.shared else options.iterates
         self.blocks = nn.ModuleList(options.block(self.patch**2) for _ in range(number))
 
-    def shift(self, iterate: int) -> int:
-        """By how many pixels the grid is moved on the way from an iterate to the next."""
-        return self.patch // 2 if self.options.shifted and iterate % 2 else 0
+    def block(self, iterate: int) -> Splitting:
+        """The step from an iterate, counted from 0, to the next."""
+        return self.blocks[0 if self.options.shared else iterate]
 
-    def features(self, X: Tensor) -> list[Tensor]:
-        """Return Z⁽⁰⁾ … Z⁽ᴸ⁾ as pictures, each (B, height, width)."""
-        pictures = [X]
+    def tokens(self, Z: Tensor, iterate: int) -> Tensor:
+        """Cut an iterate (B, height, width) into the tokens (B, n, d) that its block sees."""
+        return to_tokens(Z, self.patch, self._shift(iterate))
+
+    def picture(self, Z: Tensor, iterate: int) -> Tensor:
+        """Undo :meth:`tokens`."""
+        return to_images(Z, self.patch, self.patch * self.options.grid, self._shift(iterate))
+
+    def iterates(self, Z: Tensor) -> list[Tensor]:
+        """Return Z⁽⁰⁾ … Z⁽ᴸ⁾ from centred pictures Z⁽⁰⁾ (B, height, width)."""
+        states = [Z]
         for iterate in range(self.options.iterates):
-            shift, block = self.shift(iterate), self.blocks[0 if self.options.shared else iterate]
-            Z = block(to_tokens(pictures[-1] - CENTRE, self.patch, shift))
-            pictures.append(to_images(Z, self.patch, X.shape[-2], shift) + CENTRE)
-        return pictures
+            states.append(self.picture(self.block(iterate)(self.tokens(states[-1], iterate)), iterate))
+        return states
+
+    def _shift(self, iterate: int) -> int:
+        """By how many pixels the grid is moved."""
+        return iterate * (self.patch // 2) % self.patch if self.options.shifted else 0
 
 
 def build(name: str, height: int, width: int, classes: int) -> nn.Module:
@@ -165,29 +179,43 @@ def _tokens(make: Callable, **sizes: int) -> Callable[[int, int, int], nn.Module
     return lambda height, width, classes: make(height, width, classes, patch=height // 4, **sizes)
 
 
-MAIN = Flow(cross_heads=16, prototypes=8, hidden=64)
-ATTENTION = replace(MAIN, hidden=0)
-VARIANTS: dict[str, Flow] = {
-    "block": MAIN,
+BLOCK = Flow(cross_heads=8, prototypes=8, hidden=96, sign=0)
+ATTENTION = replace(BLOCK, cross_heads=16, hidden=0)
+SELF = replace(ATTENTION, cross_heads=0, self_heads=4)
+FLAT = Flow(shared=True, grid=1, cross_heads=1)
+
+FLOWS: dict[str, Flow] = {
+    "one block iterated": replace(FLAT, prototypes=64),
+    "block": BLOCK,
     "attention alone": ATTENTION,
-    "everything but attention": replace(MAIN, cross_heads=0, hidden=128),
-    **{f"{L} iterate{'s' * (L > 1)}": replace(MAIN, iterates=L) for L in (1, 2, 3, 5, 6)},
-    "shared weights": replace(MAIN, shared=True),
-    "one grid": replace(MAIN, shifted=False),
-    "Strang": replace(MAIN, splitting="strang"),
-    "normalised": replace(MAIN, normalise=True),
-    "with linear map": replace(MAIN, linear_map=True),
-    "attention alone, with linear map": replace(ATTENTION, linear_map=True),
+    "everything but attention": replace(BLOCK, cross_heads=0, hidden=128),
+    **{f"block, {L} iterate{'s' * (L > 1)}": replace(BLOCK, iterates=L) for L in (1, 2, 3, 5, 6)},
+    "block, shared weights": replace(BLOCK, shared=True),
+    "block, one grid": replace(BLOCK, shifted=False),
+    "block, Strang": replace(BLOCK, splitting="strang"),
+    "block, normalised": replace(BLOCK, normalise=True),
+    "block, linear map": replace(BLOCK, linear_map=True),
+    "attention alone, linear map": replace(ATTENTION, linear_map=True),
+    "attention alone, minus sign": replace(ATTENTION, sign=-1),
     "attention alone, plus sign": replace(ATTENTION, sign=1),
     "attention alone, untied values": replace(ATTENTION, tied=False),
-    "self-attention alone": replace(ATTENTION, cross_heads=0, self_heads=4),
+    "attention alone, one head": replace(ATTENTION, cross_heads=1, prototypes=128),
+    "self-attention alone": SELF,
+    "self-attention alone, minus sign": replace(SELF, sign=-1),
+    "self-attention alone, plus sign": replace(SELF, sign=1),
+    "self-attention alone, without transpose": replace(SELF, both_reads=False),
+    "self-attention alone, without labels": replace(SELF, labels=False),
+    "self-attention alone, untied values": replace(SELF, tied=False),
+    "self- and cross-attention": replace(ATTENTION, self_heads=4),
+    **{f"one block iterated, {k} prototypes": replace(FLAT, prototypes=k) for k in (10, 64, 256)},
 }
+"""The block and its variants, by their names in the records."""
+
 MODELS: dict[str, Callable[[int, int, int], nn.Module]] = {
     "multinomial regression": MultinomialRegression,
-    "one block iterated": _flow(Flow(shared=True, grid=1, cross_heads=1, prototypes=64)),
-    **{name: _flow(options) for name, options in VARIANTS.items()},
+    **{name: _flow(options) for name, options in FLOWS.items()},
     "MLP-128": lambda height, width, classes: baselines.perceptron(height, width, classes, hidden=128),
-    "two convolutions": lambda height, width, classes: baselines.convolutional(height, width, classes, channels=16),
+    "two convolutions": lambda height, width, classes: baselines.convolutional(height, width, classes, channels=12),
     "TransformerEncoder": _tokens(baselines.transformer_encoder, d=32, depth=4, heads=4, hidden=112),
     "SimpleViT": _tokens(baselines.simple_vit, d=32, depth=4, heads=4, hidden=112),
 }

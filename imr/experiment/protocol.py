@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from imr.experiment.models import FLOWS
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -90,30 +92,73 @@ def quick(dataset: str, seed: int) -> Protocol:
     )
 
 
+BUDGETS = {
+    "multinomial regression": Budget(epochs=12, learning_rate=3e-3, weight_decay=0.05),
+    "block": Budget(epochs=12, learning_rate=1e-2, weight_decay=0.05),
+    "attention alone": Budget(epochs=12, learning_rate=1e-2, weight_decay=0.05),
+    "everything but attention": Budget(epochs=12, learning_rate=1e-2, weight_decay=0.05),
+    "MLP-128": Budget(epochs=12, learning_rate=3e-3, weight_decay=0.05),
+    "two convolutions": Budget(epochs=12, learning_rate=3e-3, weight_decay=0.05),
+    "TransformerEncoder": Budget(epochs=12, learning_rate=3e-3, weight_decay=0.05),
+    "SimpleViT": Budget(epochs=12, learning_rate=3e-3, weight_decay=0.05),
+}
+"""How the models of the main table are trained; the rates are the best of :func:`tune`, on validation images."""
+
+RATES = (1e-3, 3e-3, 1e-2, 2e-2)
+
+
 def full(dataset: str, seed: int) -> Protocol:
     """Two hours on two cores: the block and its parts against the baselines, five seeds, clean and noisy training."""
-    block = Budget(epochs=16, learning_rate=5e-3, weight_decay=0.1)
     return Protocol(
         preset="full",
         dataset=dataset,
-        budgets={
-            "multinomial regression": Budget(epochs=16, learning_rate=3e-3, weight_decay=0.1),
-            "block": block,
-            "block, read-out warm-started": replace(block, model="block", warm_start="multinomial regression"),
-            "attention alone": block,
-            "everything but attention": block,
-            "MLP-128": Budget(epochs=16, learning_rate=3e-3, weight_decay=0.1),
-            "two convolutions": Budget(epochs=16, learning_rate=3e-3, weight_decay=0.1),
-            "TransformerEncoder": Budget(epochs=16, learning_rate=3e-3, weight_decay=0.1),
-            "SimpleViT": Budget(epochs=16, learning_rate=3e-3, weight_decay=0.1),
-        },
+        budgets=BUDGETS,
         seeds=tuple(range(seed, seed + 5)),
-        train_noise=(0.0, 0.5),
+        train_noise=(0.0, 0.8),
         test_noise=(0.0, 0.1, 0.2, 0.3, 0.5),
         checkpoint="block",
         trained_on="train+validation",
     )
 
 
-PRESETS: dict[str, Callable[[str, int], Protocol]] = {"quick": quick, "full": full}
+def ablations(dataset: str, seed: int) -> Protocol:
+    """One hour on two cores: what each piece of the block is worth; three seeds, a third of the epochs, clean images."""
+    block, regression = replace(BUDGETS["block"], epochs=4), replace(BUDGETS["multinomial regression"], epochs=4)
+    names = [name for name in FLOWS if name != "one block iterated"]
+    warm = replace(block, model="block", warm_start="multinomial regression")
+    return Protocol(
+        preset="ablations",
+        dataset=dataset,
+        budgets={
+            "multinomial regression": regression,
+            **dict.fromkeys(names, block),
+            "block, read-out warm-started": warm,
+        },
+        seeds=tuple(range(seed, seed + 3)),
+        train_noise=(0.0,),
+        test_noise=(0.0, 0.1, 0.2, 0.3, 0.5),
+        checkpoint="block",
+        trained_on="train+validation",
+    )
+
+
+def tune(dataset: str, seed: int) -> Protocol:
+    """How the rates were chosen: every model of the main table at four rates, a third of the epochs, validation images."""
+    return Protocol(
+        preset="tune",
+        dataset=dataset,
+        budgets={
+            f"{name}, rate {rate:g}": replace(budget, model=name, learning_rate=rate, epochs=budget.epochs // 3)
+            for name, budget in BUDGETS.items()
+            for rate in RATES
+        },
+        seeds=(seed,),
+        train_noise=(0.0,),
+        test_noise=(0.0, 0.5),
+        checkpoint=f"block, rate {RATES[0]:g}",
+        evaluated_on="validation",
+    )
+
+
+PRESETS: dict[str, Callable[[str, int], Protocol]] = {"quick": quick, "full": full, "ablations": ablations, "tune": tune}
 """Protocols by name: functions of the data set's name and the first seed."""

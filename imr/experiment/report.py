@@ -16,6 +16,8 @@ from imr.experiment.evaluation import noisy
 from imr.experiment.models import build
 from imr.experiment.run import write_json
 
+REGRESSION = "multinomial regression"
+
 
 def table(results: dict) -> str:
     """Accuracy of the last iterate in percent as a Markdown table: a row for each model and regime, a column for each σ.
@@ -23,8 +25,7 @@ def table(results: dict) -> str:
     Several seeds are shown as mean ± standard deviation. Beside it stand iterates, parameters, epochs and the mean CPU
     seconds of training, so that nobody compares models of different cost unawares.
     """
-    records = _frame(results)
-    last = records[records["iterate"] == records.groupby("model")["iterate"].transform("max")]
+    last = _last(_frame(results))
     cells = _accuracies(last, ["trained on", "model"])
     rows = last.groupby(["trained on", "model"], sort=False)[["iterate", "parameters", "seconds"]].mean()
     cells["iterates"] = rows["iterate"].map("{:.0f}".format)
@@ -42,15 +43,20 @@ def iterates_table(results: dict) -> str:
     return _accuracies(kept, ["trained on", "iterate"]).reset_index().to_markdown(index=False, disable_numparse=True)
 
 
-def gains(results: dict, over: str = "multinomial regression") -> pd.DataFrame:
+def gains(results: dict, over: str = REGRESSION) -> pd.DataFrame:
     """Points of accuracy that each model's last iterate gains over another model, same regime, σ and seed: mean and sd."""
-    records = _frame(results)
-    last = records[records["iterate"] == records.groupby("model")["iterate"].transform("max")]
+    last = _last(_frame(results))
     keys = ["train_noise", "test_noise", "seed"]
     base = last[last["model"] == over].set_index(keys)["accuracy"]
     paired = last.join(base.rename("base"), on=keys)
     points = 100 * (paired["accuracy"] - paired["base"])
     return points.groupby([paired[key] for key in ("model", "train_noise", "test_noise")], sort=False).agg(["mean", "std"])
+
+
+def means(results: dict) -> pd.Series:
+    """Mean accuracy of the last iterate in percent, by model, training noise and test noise."""
+    last = _last(_frame(results))
+    return 100 * last.groupby(["model", "train_noise", "test_noise"])["accuracy"].mean()
 
 
 def pictures(results: dict, models: dict[float, nn.Module], dataset: Dataset) -> dict[str, Figure]:
@@ -71,13 +77,10 @@ def pictures(results: dict, models: dict[float, nn.Module], dataset: Dataset) ->
         starts = torch.cat([split.X[first], noisy(split.X, sigma, protocol["noise_seed"])[first[:1]]])
         with torch.no_grad():
             Z = torch.stack(model.features(starts), dim=1)  # (images, L + 1, height, width)
-        mine = records[(records["train_noise"] == regime) & records["model"].isin([FIRST, protocol["checkpoint"]])]
+        mine = records[(records["train_noise"] == regime) & records["model"].isin([REGRESSION, protocol["checkpoint"]])]
         rows = [*names, f"{names[0]}, σ = {sigma:g}"]
         drawn["iterates" + f"-noise-{regime:g}" * bool(regime)] = figures.overview(Z, rows, mine)
     return drawn
-
-
-FIRST = "multinomial regression"
 
 
 def fingerprint(results: dict) -> str:
@@ -121,6 +124,11 @@ def _frame(results: dict) -> pd.DataFrame:
     records = pd.DataFrame(results["records"])
     records["trained on"] = records["train_noise"].map(lambda s: f"noise, σ ≤ {s:g}" if s else "clean images")
     return records.sort_values("train_noise", kind="stable")
+
+
+def _last(records: pd.DataFrame) -> pd.DataFrame:
+    """The records of each model's last iterate."""
+    return records[records["iterate"] == records.groupby("model")["iterate"].transform("max")]
 
 
 def _accuracies(records: pd.DataFrame, rows: list[str]) -> pd.DataFrame:

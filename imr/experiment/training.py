@@ -105,7 +105,7 @@ def _begin(case: Case, budget: Budget, split: Split, classes: int, device: torch
     with torch.random.fork_rng():
         torch.manual_seed(case.seed)
         model = build(budget.model or case.model, *split.X.shape[1:], classes).to(device)
-    optimiser = torch.optim.AdamW(model.parameters(), budget.learning_rate, weight_decay=budget.weight_decay)
+    optimiser = torch.optim.AdamW(model.parameters(), budget.learning_rate, weight_decay=budget.weight_decay, fused=True)
     steps = -(-len(split) // budget.batch_size) * budget.epochs
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, budget.learning_rate, total_steps=steps)
     names = ("order", "noise", "flips")
