@@ -35,8 +35,9 @@ ledger: $(INSTALLED) ## run the witnesses of the book's claims and make the ledg
 	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile tests/test_proofs.py tests/test_claims.py book/notebooks
 	$(BIN)/python book/ledger.py write
 
-bench: $(INSTALLED) ## measure the closed forms against automatic differentiation, side by side
+bench: $(INSTALLED) ## measure, side by side: closed forms against autograd; training compiled, in bfloat16, several seeds at once
 	env -u OMP_NUM_THREADS OMP_WAIT_POLICY=passive $(BIN)/python -m imr bench
+	$(BIN)/python -m imr bench --training
 
 mutants: $(INSTALLED) ## change imr/ in every small way and see which changes the tests miss (takes long)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check mutmut==3.8.1

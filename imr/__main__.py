@@ -15,8 +15,9 @@ from tqdm import tqdm
 
 from imr import bench as benchmarks
 from imr import data as images
-from imr import flow
+from imr import figures, flow, interactive
 from imr.experiment import distributed, report
+from imr.experiment.evaluation import noisy
 from imr.experiment.protocol import PRESETS
 from imr.experiment.run import RunError, begin, environment, run, trained
 from imr.experiment.training import Case
@@ -100,6 +101,53 @@ def experiment(
             files = report.write(results, kept, loaded, folder)
             print(report.table(results))
             print(f"\nwritten to {folder}: {', '.join(file.name for file in files)}")
+
+
+@app.command()
+def picture(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run, with its checkpoint.", metavar="RUN")],
+    image: Annotated[list[int] | None, typer.Option(help="Number of a test image; may be repeated.", min=0)] = None,
+    kind: Annotated[
+        list[str] | None, typer.Option("--class", help="Name of a class, for its first test image; may be repeated.")
+    ] = None,
+    noise: Annotated[float, typer.Option(help="σ of Gaussian noise on the images.", min=0)] = 0.0,
+    train_noise: Annotated[
+        float | None, typer.Option(help="Which of the run's models: its training noise. Default: the first.")
+    ] = None,
+    root: Root = None,
+    out: Annotated[Path, typer.Option(help="A .png, or an .html with a slider over the iterates.")] = Path("iterates.png"),
+) -> None:
+    """Draw the iterates of any test images under a trained model, and what each iterate changes."""
+    if out.suffix not in (".png", ".html"):
+        _refuse(f"--out {out}: expected a name that ends in .png or .html")
+    if not (run / "results.json").exists():
+        _refuse(f"{run} holds no finished run (no results.json): name the --out of a finished 'python -m imr experiment'")
+    loaded = _load(DatasetName[json.loads((run / "results.json").read_text(encoding="utf-8"))["protocol"]["dataset"]], root)
+    results, models = report.load_checkpoint(run, loaded)
+    regime = next(iter(models)) if train_noise is None else train_noise
+    if regime not in models:
+        _refuse(f"--train-noise {regime:g}: the run has models for {', '.join(f'{t:g}' for t in models)}")
+    chosen = [*(image or []), *(_first_of(name, loaded) for name in kind or [])] or [
+        _first_of(c, loaded) for c in loaded.classes
+    ]
+    if max(chosen) >= len(loaded.test):
+        _refuse(f"--image {max(chosen)}: the test split has images 0 to {len(loaded.test) - 1}")
+    X = noisy(loaded.test.X, noise, results["protocol"]["noise_seed"])[chosen]
+    with torch.no_grad():
+        Z = torch.stack(models[regime].features(X), dim=1)
+    names = [f"{loaded.classes[int(loaded.test.y[i])]}, test image {i}" for i in chosen]
+    if out.suffix == ".html":
+        out.write_text(interactive.page(interactive.iterates(Z, names), "Iterates"), encoding="utf-8")
+    else:
+        figures.iterates(Z, names).savefig(out, dpi=130)
+    print(f"written: {out}")
+
+
+def _first_of(name: str, dataset: images.Dataset) -> int:
+    """The number of the first test image of a class."""
+    if name not in dataset.classes:
+        _refuse(f"--class {name!r}: expected one of {', '.join(dataset.classes)}")
+    return int((dataset.test.y == dataset.classes.index(name)).nonzero()[0, 0])
 
 
 @app.command()

@@ -44,8 +44,8 @@ def accuracy(records: pd.DataFrame, baseline: str = "multinomial regression") ->
     """Draw accuracy against the iterate for each test noise, a panel for each training regime.
 
     Args:
-        records: of ``results.json``: one model with iterates, and the baseline (dashed). Bars and bands are standard
-            deviations over the seeds.
+        records: of ``results.json``: one model with iterates, and the baseline (dashed) if it was run. Bars and bands are
+            standard deviations over the seeds.
         baseline: name of the model without iterates.
     """
     regimes = sorted(records["train_noise"].unique())
@@ -155,10 +155,11 @@ def _draw_accuracy(ax: Axes, records: pd.DataFrame, baseline: str) -> None:
         points = (
             (100 * group.set_index(["model", "iterate"])["accuracy"]).groupby(level=[0, 1]).agg(["mean", "std"]).fillna(0)
         )
-        mean, std = points.loc[(baseline, 0)]
-        ax.axhline(mean, color=colour, linestyle="--", linewidth=1)
-        ax.axhspan(mean - std, mean + std, color=colour, alpha=0.12, linewidth=0)
-        curve = points.drop(baseline, level=0).droplevel(0)
+        if baseline in points.index:
+            mean, std = points.loc[(baseline, 0)]
+            ax.axhline(mean, color=colour, linestyle="--", linewidth=1)
+            ax.axhspan(mean - std, mean + std, color=colour, alpha=0.12, linewidth=0)
+        curve = points.drop(baseline, level=0, errors="ignore").droplevel(0)
         ax.errorbar(curve.index, curve["mean"], curve["std"], color=colour, marker=marker, capsize=3, label=f"σ = {sigma:g}")
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.set(xlabel="iterate", ylabel="accuracy (%)")

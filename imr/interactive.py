@@ -51,6 +51,15 @@ def iterates(Z: Tensor, names: Sequence[str]) -> HTML:
     return HTML(TEMPLATE.format(id=name, last=last, body=body))
 
 
+def page(body: HTML, title: str) -> str:
+    """Wrap a piece of HTML into a page of its own that follows the reader's light or dark setting."""
+    return (
+        '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<meta name="viewport" content="width=device-width">\n'
+        f'<meta name="color-scheme" content="light dark">\n<title>{html.escape(title)}</title>\n'
+        f"<body style='font-family: sans-serif'>\n<h1>{html.escape(title)}</h1>\n{body}\n</body>\n</html>\n"
+    )
+
+
 TEMPLATE = """<div class="imr-iterates" id="{id}">
 <style>
 .imr-iterates {{ display: flex; flex-wrap: wrap; gap: 1rem; }}

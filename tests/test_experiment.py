@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from imr import data
+from imr import bench, data
 from imr.__main__ import app
 from imr.blocks import MultiHeadCrossAttentionBlock, PerceptronBlock, SelfAttentionBlock
 from imr.experiment import report, training
@@ -281,7 +281,8 @@ def test_command_line_writes_results_and_refuses_to_overwrite(tmp_path):
     assert "multinomial regression" in done.output
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["protocol"]["seeds"] == [1]
-    written = {"results.json", "table.md", "iterates.png", "checkpoint.safetensors", "run.json", "cases"}
+    figures = {f"{name}.png" for name in ("accuracy", "iterates", "changes", "descent", "confusion")}
+    written = figures | {"results.json", "table.md", "checkpoint.safetensors", "run.json", "cases"}
     assert {path.name for path in (tmp_path / "run").iterdir()} == written
     again = CliRunner().invoke(app, command)
     assert again.exit_code == 2
@@ -306,6 +307,40 @@ def test_a_checkpoint_gives_the_recorded_numbers_back(outcome, digits, short, tm
         ]
         test = data.Split(noisy(digits.test.X, 0.1, short.noise_seed), digits.test.y)
         assert [accuracy for accuracy, _ in evaluate(model, test, CPU)] == expected
+
+
+def test_any_test_image_and_class_is_drawn_from_a_checkpoint(outcome, digits, short, tmp_path):
+    results, folder = outcome
+    models = {t: trained(Case(short.checkpoint, t, 3), short, folder, digits) for t in short.train_noise}
+    report.write(results, models, digits, tmp_path)
+
+    def picture(*arguments, suffix="html"):
+        out = tmp_path / f"drawn.{suffix}"
+        done = CliRunner().invoke(app, ["picture", str(tmp_path), *arguments, "--out", str(out)])
+        return done, out
+
+    done, out = picture("--image", "7", "--class", "3", "--noise", "0.2", "--train-noise", "0.4")
+    assert done.exit_code == 0, done.output
+    three = int((digits.test.y == 3).nonzero()[0, 0])
+    page = out.read_text()
+    assert (
+        f"{int(digits.test.y[7])}, test image 7, iterate 4 of 4" in page and f"3, test image {three}, iterate 0 of 4" in page
+    )
+    assert page.startswith("<!doctype html>") and "http" not in page
+    done, out = picture("--image", "7", suffix="png")
+    assert done.exit_code == 0, done.output
+    with Image.open(out) as drawn:
+        assert drawn.width > 500
+    for arguments, says in {
+        ("--image", "300"): "has images 0 to 299",
+        ("--class", "shoe"): "expected one of 0, 1",
+        ("--train-noise", "0.1"): "models for 0, 0.4",
+    }.items():
+        done, _ = picture(*arguments)
+        assert done.exit_code == 2 and says in done.stderr
+    assert picture(suffix="gif")[0].exit_code == 2
+    nowhere = CliRunner().invoke(app, ["picture", str(tmp_path / "cases")])
+    assert nowhere.exit_code == 2 and "no finished run" in nowhere.stderr
 
 
 def test_a_training_that_is_stopped_goes_on_to_the_same_model(digits, short, tmp_path):
@@ -387,6 +422,14 @@ def test_choices_can_be_made_on_the_validation_split(tmp_path, digits):
     kept = report.load_checkpoint(tmp_path, digits)[1]
     shown = report.pictures(results, kept, digits)["iterates"].axes[0].get_images()[0].get_array()
     assert (shown == digits.validation.X[digits.validation.y == 0][0].numpy()).all()
+
+
+def test_every_way_of_training_is_timed_beside_plain_float32(monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda model: model)  # compiling takes minutes
+    rows = bench.training("attention alone", seeds=2, rounds=1)
+    assert [row["way"] for row in rows] == ["float32", "torch.compile", "bfloat16", "2 seeds at once"]
+    assert rows[0]["times as fast as float32"] == 1
+    assert all(row["ms a step"] > 0 and row["times as fast as float32"] > 0 for row in rows)
 
 
 @pytest.mark.parametrize("preset", PRESETS)

@@ -8,11 +8,12 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 from safetensors.torch import load_file, save_file
-from torch import nn
+from sklearn.metrics import confusion_matrix
+from torch import Tensor, nn
 
 from imr import figures
-from imr.data import Dataset
-from imr.experiment.evaluation import noisy
+from imr.data import Dataset, Split
+from imr.experiment.evaluation import class_changes, descent, noisy
 from imr.experiment.models import build
 from imr.experiment.run import write_json
 
@@ -60,27 +61,43 @@ def means(results: dict) -> pd.Series:
 
 
 def pictures(results: dict, models: dict[float, nn.Module], dataset: Dataset) -> dict[str, Figure]:
-    """Draw a run: the iterates of a few images, and accuracy against the iterate.
+    """Draw a run, on images of the split that it was evaluated on.
 
     Args:
         results: of the run.
         models: the kept model for each training regime.
-        dataset: its images; those of the split that the run was evaluated on are drawn.
+        dataset: its images.
+
+    Returns:
+        By file name: accuracy against iterate and noise; and for each regime the iterates of a few images, what moves where
+        in each class, what each step does to its potential, and the confusion before and after.
     """
     protocol, records = results["protocol"], pd.DataFrame(results["records"])
     split = getattr(dataset, protocol["evaluated_on"])
-    first = [int((split.y == c).nonzero()[0, 0]) for c in (0, 2)]  # the first image of classes 0 and 2
-    names = [dataset.classes[int(split.y[i])] for i in first]
-    drawn = {}
+    kept = records[records["model"].isin([REGRESSION, protocol["checkpoint"]])]
+    drawn = {"accuracy": figures.accuracy(kept)}
     for regime, model in models.items():
-        sigma = max(s for s in protocol["test_noise"] if s <= (regime or 0.3))
-        starts = torch.cat([split.X[first], noisy(split.X, sigma, protocol["noise_seed"])[first[:1]]])
+        Z, names = _examples(model, split, dataset.classes, max(s for s in protocol["test_noise"] if s <= 0.3), protocol)
         with torch.no_grad():
-            Z = torch.stack(model.features(starts), dim=1)  # (images, L + 1, height, width)
-        mine = records[(records["train_noise"] == regime) & records["model"].isin([REGRESSION, protocol["checkpoint"]])]
-        rows = [*names, f"{names[0]}, σ = {sigma:g}"]
-        drawn["iterates" + f"-noise-{regime:g}" * bool(regime)] = figures.overview(Z, rows, mine)
+            classes = torch.cat([model(X).argmax(-1) for X in split.X.split(2_000)], dim=1)
+        matrices = {f"iterate {i}": confusion_matrix(split.y, classes[i]) for i in (0, len(classes) - 1)}
+        suffix = f"-noise-{regime:g}" if regime else ""
+        drawn["iterates" + suffix] = figures.overview(Z, names, kept[kept["train_noise"] == regime])
+        drawn["changes" + suffix] = figures.class_changes(class_changes(model, split), dataset.classes)
+        drawn["descent" + suffix] = figures.descent(descent(model, split.X[:2_000]))
+        drawn["confusion" + suffix] = figures.confusion(matrices, dataset.classes)
     return drawn
+
+
+def _examples(
+    model: nn.Module, split: Split, classes: tuple[str, ...], sigma: float, protocol: dict
+) -> tuple[Tensor, list[str]]:
+    """Iterates (images, L + 1, height, width) of the first images of two classes, and of one of them with noise."""
+    first = [int((split.y == c).nonzero()[0, 0]) for c in (0, 2)]
+    names = [classes[int(split.y[i])] for i in first]
+    starts = torch.cat([split.X[first], noisy(split.X, sigma, protocol["noise_seed"])[first[:1]]])
+    with torch.no_grad():
+        return torch.stack(model.features(starts), dim=1), [*names, f"{names[0]}, σ = {sigma:g}"]
 
 
 def fingerprint(results: dict) -> str:
