@@ -77,6 +77,8 @@ def experiment(
         _refuse("--data is for fashion-mnist: the digits are embedded in scikit-learn")
     if resume and overwrite:
         _refuse("--resume goes on with a run and --overwrite throws it away: say one of them")
+    if distributed.launched() and jobs not in (None, 1):
+        _refuse("--jobs is for trainings side by side; under torchrun all processes share one training at a time")
     folder = out or Path("runs", f"{preset}-{dataset}-seed{seed}")
     chosen = _device(device)
     protocol = PRESETS[preset](dataset.value, seed)
@@ -90,12 +92,12 @@ def experiment(
         try:
             if distributed.is_first():
                 begin(protocol, environment(loaded, chosen), folder, resume, overwrite)
+            distributed.wait()
+            results = run(protocol, loaded, chosen, folder, jobs or _jobs(chosen))
         except RunError as error:
             _refuse(str(error))
         except OSError as error:
             _refuse(f"--out {folder} cannot be written ({error.strerror}): name another folder")
-        distributed.wait()
-        results = run(protocol, loaded, chosen, folder, jobs or _jobs(chosen))
         if distributed.is_first():
             kept = {t: trained(Case(protocol.checkpoint, t, seed), protocol, folder, loaded) for t in protocol.train_noise}
             files = report.write(results, kept, loaded, folder)

@@ -9,6 +9,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from PIL import Image
@@ -376,6 +377,21 @@ def test_a_run_that_is_killed_resumes_to_the_same_numbers(tmp_path):
     subprocess.run([*command, str(tmp_path / "killed"), "--resume"], check=True, **quiet)
     whole, killed = (json.loads((tmp_path / name / "results.json").read_text()) for name in ("whole", "killed"))
     assert numbers(whole) == numbers(killed)
+
+
+def test_a_killed_worker_ends_the_run_with_a_clear_line(tmp_path):
+    command = [sys.executable, "-m", "imr", "experiment", "--dataset", "digits", "--device", "cpu", "--jobs", "2", "--out"]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen([*command, str(tmp_path)], stderr=subprocess.PIPE, text=True, env=env) as process:
+        while not list(tmp_path.glob("cases/one*.state")):
+            assert process.poll() is None
+            time.sleep(0.01)
+        for child in psutil.Process(process.pid).children():
+            if "spawn_main" in " ".join(child.cmdline()):
+                child.kill()
+        _, stderr = process.communicate()
+    assert process.returncode == 2
+    assert "was killed from outside" in stderr and "--resume" in stderr and "Traceback" not in stderr
 
 
 def test_only_the_same_run_is_resumed(digits, short, tmp_path):

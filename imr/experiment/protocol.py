@@ -91,14 +91,14 @@ def quick(dataset: str, seed: int) -> Protocol:
 
 
 BUDGETS = {
-    "multinomial regression": Budget(epochs=10, learning_rate=2e-2, weight_decay=0.01),
-    "block": Budget(epochs=10, learning_rate=1e-2, weight_decay=0.01, flips=True),
-    "attention alone": Budget(epochs=10, learning_rate=1e-2, weight_decay=0.01, flips=True),
-    "everything but attention": Budget(epochs=10, learning_rate=1e-2, weight_decay=0.01, flips=True),
-    "MLP-128": Budget(epochs=10, learning_rate=3e-3, weight_decay=0.01),
-    "two convolutions": Budget(epochs=10, learning_rate=3e-3, weight_decay=0.01, flips=True),
-    "TransformerEncoder": Budget(epochs=10, learning_rate=3e-3, weight_decay=0.01),
-    "SimpleViT": Budget(epochs=10, learning_rate=3e-3, weight_decay=0.01),
+    "multinomial regression": Budget(epochs=10, learning_rate=2e-2, weight_decay=0.01, batch_size=128),
+    "block": Budget(epochs=10, learning_rate=1e-2, weight_decay=0.01, batch_size=128, flips=True),
+    "attention alone": Budget(epochs=10, learning_rate=1e-2, weight_decay=0.01, batch_size=128, flips=True),
+    "everything but attention": Budget(epochs=10, learning_rate=1e-2, weight_decay=0.01, batch_size=128, flips=True),
+    "MLP-128": Budget(epochs=10, learning_rate=3e-3, weight_decay=0.01, batch_size=128),
+    "two convolutions": Budget(epochs=10, learning_rate=3e-3, weight_decay=0.01, batch_size=128, flips=True),
+    "TransformerEncoder": Budget(epochs=10, learning_rate=3e-3, weight_decay=0.01, batch_size=128),
+    "SimpleViT": Budget(epochs=10, learning_rate=3e-3, weight_decay=0.01, batch_size=128),
 }
 """How the models of the main table are trained: rates and flips are the best of :func:`rates` and :func:`flips`."""
 

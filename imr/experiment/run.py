@@ -6,6 +6,7 @@ import platform
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
 from importlib.metadata import version
 from multiprocessing.sharedctypes import Synchronized
@@ -66,23 +67,17 @@ def run(protocol: Protocol, dataset: Dataset, device: torch.device, folder: Path
     Returns:
         The content of ``results.json``, ``{"protocol", "environment", "records"}``, with one record for each model,
         training noise, test noise, iterate and seed.
+
+    Raises:
+        RunError: a process was killed; what was done is kept.
     """
     cases = [Case(m, t, s) for s in protocol.seeds for t in protocol.train_noise for m in protocol.budgets]
     left = [case for case in cases if not _file(folder, case, ".json").exists()]
-    bar = tqdm(None, f"experiment {protocol.preset}", len(cases), initial=len(cases) - len(left), unit="model")
-    with bar:
-        if jobs > 1 and len(left) > 1:
-            context = torch.multiprocessing.get_context("spawn")
-            tqdm.set_lock(context.RLock())  # the bars of all processes share the terminal
-            setting = (protocol, dataset, device, folder, tqdm.get_lock(), context.Value("i", 0))
-            with ProcessPoolExecutor(jobs, context, _become_worker, setting) as pool:
-                for done in as_completed([pool.submit(_work, case) for case in left]):
-                    done.result()
-                    bar.update()
-        else:
-            for case in left:
-                _one(case, protocol, dataset, device, folder, line=1)
-                bar.update()
+    label, done = f"experiment {protocol.preset}", len(cases) - len(left)
+    setting = (protocol, dataset, device, folder)
+    with tqdm(None, label, len(cases), initial=done, unit="model", disable=not distributed.is_first()) as bar:
+        for _ in _side_by_side(left, setting, jobs) if jobs > 1 else (_one(case, *setting, line=1) for case in left):
+            bar.update()
     records = [record for case in cases for record in json.loads(_file(folder, case, ".json").read_text("utf-8"))]
     return {**json.loads((folder / "run.json").read_text("utf-8")), "records": records}
 
@@ -148,6 +143,22 @@ def _records(
                 "parameters": sum(p.numel() for p in model.parameters()),
                 "seconds": round(seconds, 2),
             }
+
+
+def _side_by_side(cases: list[Case], setting: tuple, jobs: int) -> Iterator[None]:
+    """Run cases in processes of their own, yielding as each is done."""
+    context = torch.multiprocessing.get_context("spawn")
+    tqdm.set_lock(context.RLock())  # the bars of all processes share the terminal
+    shared = (*setting, tqdm.get_lock(), context.Value("i", 0))
+    try:
+        with ProcessPoolExecutor(jobs, context, _become_worker, shared) as pool:
+            for done in as_completed([pool.submit(_work, case) for case in cases]):
+                yield done.result()
+    except BrokenProcessPool as error:
+        raise RunError(
+            "a training process was killed from outside, for want of memory perhaps; what was done is kept: "
+            "go on with --resume, and with fewer --jobs if it was memory"
+        ) from error
 
 
 _worker: tuple = ()  # what a worker process keeps between cases: the arguments of _one but the case

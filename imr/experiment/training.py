@@ -92,7 +92,8 @@ def train(
     forward = torch.autocast(device.type, torch.bfloat16, enabled=protocol.precision == "bfloat16")(distributed.wrap(model))
     label, steps = f"{case.model}, σ {case.train_noise:g}, seed {case.seed}", -(-len(split) // budget.batch_size)
     total, done = steps * budget.epochs, steps * state.epoch
-    with tqdm(None, label, total, initial=done, unit="batch", leave=False, position=line, disable=not progress) as bar:
+    hidden = not (progress and distributed.is_first())
+    with tqdm(None, label, total, initial=done, unit="batch", leave=False, position=line, disable=hidden) as bar:
         while state.epoch < budget.epochs:
             _epoch(state, forward, budget, _batches(split, budget, case.train_noise, state.generators), device, bar)
             if state_file and distributed.is_first():
