@@ -23,7 +23,7 @@ from imr.experiment.evaluation import evaluate, noisy
 from imr.experiment.models import CENTRE, MODELS, Flow, IteratedBlock, MultinomialRegression, build, to_images, to_tokens
 from imr.experiment.protocol import PRESETS, Budget, full, quick
 from imr.experiment.run import RunError, begin, environment, run, trained
-from imr.experiment.training import Case, train, weighted_loss
+from imr.experiment.training import Case, action, train, weighted_loss
 
 CPU = torch.device("cpu")
 RESULTS = Path(__file__).resolve().parents[1] / "book" / "results" / "quick"
@@ -237,6 +237,22 @@ def test_weighted_loss_weighs_the_last_iterate_most():
     N, y = torch.randn(3, 7, 10), torch.arange(7)
     each = [torch.nn.functional.cross_entropy(M, y, reduction="sum") for M in N]
     assert torch.allclose(weighted_loss(N, y, 0.1), 0.1 * each[0] + 0.1 * each[1] + each[2])
+
+
+def test_the_action_is_the_squared_way_of_the_features():
+    Z = [torch.zeros(2, 3, 3), torch.ones(2, 3, 3), torch.full((2, 3, 3), 3.0)]
+    assert action(Z) == 18 + 4 * 18
+    assert action(Z[:1]) == 0
+
+
+def test_a_price_on_the_action_keeps_iterates_near_the_image(digits, short):
+    def way(price):
+        budgets = {name: replace(budget, action=price) for name, budget in short.budgets.items()}
+        model = fit("one block iterated", digits, replace(short, budgets=budgets))
+        with torch.no_grad():
+            return action(model.iterates(digits.test.X)).item()
+
+    assert way(0.1) < 0.7 * way(0.0)
 
 
 def test_the_grid_must_divide_the_image():

@@ -1,4 +1,4 @@
-"""What the block is compared with: nets that are no gradient flow, with the interface of the others."""
+"""What the block is compared with: nets (B, 1, height, width) → (B, classes) that are no gradient flow."""
 
 import torch
 from einops.layers.torch import Rearrange
@@ -7,32 +7,17 @@ from torch import Tensor, nn
 from imr.data import import_torchvision
 
 
-class Baseline(nn.Module):
-    """A net (B, 1, height, width) → (B, classes), read once: its logits stand as those of iterate 0."""
-
-    def __init__(self, net: nn.Module) -> None:
-        """Wrap the net."""
-        super().__init__()
-        self.net = net
-
-    def forward(self, X: Tensor) -> Tensor:
-        """Map images (B, height, width) to logits (1, B, classes)."""
-        return self.net(X[:, None])[None]
-
-
-def perceptron(height: int, width: int, classes: int, hidden: int) -> Baseline:
+def perceptron(height: int, width: int, classes: int, hidden: int) -> nn.Module:
     """One hidden layer of ReLU units on the pixels."""
-    return Baseline(nn.Sequential(nn.Flatten(), nn.Linear(height * width, hidden), nn.ReLU(), nn.Linear(hidden, classes)))
+    return nn.Sequential(nn.Flatten(), nn.Linear(height * width, hidden), nn.ReLU(), nn.Linear(hidden, classes))
 
 
-def convolutional(height: int, width: int, classes: int, channels: int) -> Baseline:
+def convolutional(height: int, width: int, classes: int, channels: int) -> nn.Module:
     """Two 3×3 convolutions, each with ReLU and 2×2 maximum pooling, and a linear read-out."""
-    return Baseline(
-        nn.Sequential(
-            *(nn.Conv2d(1, channels, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
-            *(nn.Conv2d(channels, 2 * channels, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
-            *(nn.Flatten(), nn.Linear(2 * channels * (height // 4) * (width // 4), classes)),
-        )
+    return nn.Sequential(
+        *(nn.Conv2d(1, channels, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(channels, 2 * channels, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Flatten(), nn.Linear(2 * channels * (height // 4) * (width // 4), classes)),
     )
 
 
@@ -59,36 +44,32 @@ class Mean(nn.Module):
 
 def transformer_encoder(
     height: int, width: int, classes: int, patch: int, d: int, depth: int, heads: int, hidden: int
-) -> Baseline:
+) -> nn.Module:
     """``torch.nn.TransformerEncoder`` on embedded patches, normalised first, with learned positions and mean pooling."""
     layer = nn.TransformerEncoderLayer(d, heads, hidden, dropout=0.0, activation="gelu", batch_first=True, norm_first=True)
-    return Baseline(
-        nn.Sequential(
-            Rearrange("B 1 (r p) (c q) -> B (r c) (p q)", p=patch, q=patch),
-            nn.Linear(patch**2, d),
-            Position((height // patch) * (width // patch), d),
-            nn.TransformerEncoder(layer, depth, norm=nn.LayerNorm(d), enable_nested_tensor=False),
-            Mean(),
-            nn.Linear(d, classes),
-        )
+    return nn.Sequential(
+        Rearrange("B 1 (r p) (c q) -> B (r c) (p q)", p=patch, q=patch),
+        nn.Linear(patch**2, d),
+        Position((height // patch) * (width // patch), d),
+        nn.TransformerEncoder(layer, depth, norm=nn.LayerNorm(d), enable_nested_tensor=False),
+        Mean(),
+        nn.Linear(d, classes),
     )
 
 
-def simple_vit(height: int, width: int, classes: int, patch: int, d: int, depth: int, heads: int, hidden: int) -> Baseline:
+def simple_vit(height: int, width: int, classes: int, patch: int, d: int, depth: int, heads: int, hidden: int) -> nn.Module:
     """vit-pytorch's ``SimpleViT``: fixed sine positions, mean pooling."""
     import_torchvision()  # which vit-pytorch imports, and cannot where it was built for CUDA and torch was not
     from vit_pytorch import SimpleViT
 
-    return Baseline(
-        SimpleViT(
-            image_size=(height, width),
-            patch_size=patch,
-            num_classes=classes,
-            dim=d,
-            depth=depth,
-            heads=heads,
-            dim_head=d // heads,
-            mlp_dim=hidden,
-            channels=1,
-        )
+    return SimpleViT(
+        image_size=(height, width),
+        patch_size=patch,
+        num_classes=classes,
+        dim=d,
+        depth=depth,
+        heads=heads,
+        dim_head=d // heads,
+        mlp_dim=hidden,
+        channels=1,
     )

@@ -2,10 +2,10 @@
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from imr.data import Split
-from imr.experiment.models import CENTRE, IteratedBlock
+from imr.experiment.models import CENTRE, IteratedBlock, Model
 
 
 def noisy(X: Tensor, sigma: float, seed: int) -> Tensor:
@@ -14,7 +14,7 @@ def noisy(X: Tensor, sigma: float, seed: int) -> Tensor:
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, split: Split, device: torch.device) -> list[tuple[float, float]]:
+def evaluate(model: Model, split: Split, device: torch.device) -> list[tuple[float, float]]:
     """Accuracy in [0, 1] and mean loss in nats on a split, a pair for each iterate 0 … L."""
     outputs = [model(X.to(device)).cpu() for X in split.X.split(2_000)]
     logits = torch.cat(outputs, dim=1)  # (L + 1, n, classes)

@@ -96,25 +96,50 @@ class Flow:
         return Splitting(parts, self.splitting, self.normalise)
 
 
-class MultinomialRegression(nn.Module):
-    """The linear model on the pixels, no iterate: logits N = Xθᵀ + b."""
+class Model(nn.Module):
+    """What all models share: states Z⁽⁰⁾ … Z⁽ᴸ⁾ are computed from an image, and each can be read."""
+
+    def iterates(self, X: Tensor) -> list[Tensor]:
+        """Map images (B, height, width) to Z⁽⁰⁾ … Z⁽ᴸ⁾, of the same shape, centred."""
+        return [X - CENTRE]
+
+    def read(self, Z: Tensor) -> Tensor:
+        """Map one state (B, height, width) to logits (B, classes)."""
+        raise NotImplementedError
+
+    def features(self, X: Tensor) -> list[Tensor]:
+        """Map images X = Z⁽⁰⁾ to Z⁽⁰⁾ … Z⁽ᴸ⁾ as pictures, each (B, height, width)."""
+        return [Z + CENTRE for Z in self.iterates(X)]
+
+    def forward(self, X: Tensor) -> Tensor:
+        """Map images (B, height, width) to the logits of every iterate, (L + 1, B, classes)."""
+        return torch.stack([self.read(Z) for Z in self.iterates(X)])
+
+
+class Baseline(Model):
+    """A net (B, 1, height, width) → (B, classes) that has no iterates: its logits stand as those of iterate 0."""
+
+    def __init__(self, net: nn.Module) -> None:
+        """Wrap the net."""
+        super().__init__()
+        self.net = net
+
+    def read(self, Z: Tensor) -> Tensor:
+        """Apply the net."""
+        return self.net(Z[:, None])
+
+
+class MultinomialRegression(Model):
+    """The linear model on the pixels, no iterate: logits N = Zθᵀ + b."""
 
     def __init__(self, height: int, width: int, classes: int) -> None:
         """Make a read-out for images (height, width)."""
         super().__init__()
         self.read_out = nn.Linear(height * width, classes)
 
-    def iterates(self, Z: Tensor) -> list[Tensor]:
-        """Return Z⁽⁰⁾ … Z⁽ᴸ⁾ from centred pictures Z⁽⁰⁾ (B, height, width); here only Z⁽⁰⁾."""
-        return [Z]
-
-    def features(self, X: Tensor) -> list[Tensor]:
-        """Return Z⁽⁰⁾ … Z⁽ᴸ⁾ as pictures, each (B, height, width), from the images X = Z⁽⁰⁾."""
-        return [Z + CENTRE for Z in self.iterates(X - CENTRE)]
-
-    def forward(self, X: Tensor) -> Tensor:
-        """Map images (B, height, width) to the logits of every iterate, (L + 1, B, classes)."""
-        return torch.stack([self.read_out(Z.flatten(1)) for Z in self.iterates(X - CENTRE)])
+    def read(self, Z: Tensor) -> Tensor:
+        """Apply the regression."""
+        return self.read_out(Z.flatten(1))
 
 
 class IteratedBlock(MultinomialRegression):
@@ -152,9 +177,9 @@ class IteratedBlock(MultinomialRegression):
         """Undo :meth:`tokens`."""
         return to_images(Z, self.patch, self.patch * self.options.grid, self._shift(iterate))
 
-    def iterates(self, Z: Tensor) -> list[Tensor]:
-        """Return Z⁽⁰⁾ … Z⁽ᴸ⁾ from centred pictures Z⁽⁰⁾ (B, height, width)."""
-        states = [Z]
+    def iterates(self, X: Tensor) -> list[Tensor]:
+        """Map images (B, height, width) to Z⁽⁰⁾ … Z⁽ᴸ⁾, of the same shape, centred."""
+        states = [X - CENTRE]
         for iterate in range(self.options.iterates):
             states.append(self.picture(self.block(iterate)(self.tokens(states[-1], iterate)), iterate))
         return states
@@ -164,19 +189,19 @@ class IteratedBlock(MultinomialRegression):
         return iterate * (self.patch // 2) % self.patch if self.options.shifted else 0
 
 
-def build(name: str, height: int, width: int, classes: int) -> nn.Module:
+def build(name: str, height: int, width: int, classes: int) -> Model:
     """Make a model by its name in the records, for images (height, width); raise a ValueError for an unknown name."""
     if name not in MODELS:
         raise ValueError(f"unknown model {name!r}, expected one of: {', '.join(MODELS)}")
     return MODELS[name](height, width, classes)
 
 
-def _flow(options: Flow) -> Callable[[int, int, int], nn.Module]:
+def _flow(options: Flow) -> Callable[[int, int, int], Model]:
     return lambda height, width, classes: IteratedBlock(height, width, classes, options)
 
 
-def _tokens(make: Callable, **sizes: int) -> Callable[[int, int, int], nn.Module]:
-    return lambda height, width, classes: make(height, width, classes, patch=height // 4, **sizes)
+def _tokens(make: Callable, **sizes: int) -> Callable[[int, int, int], Model]:
+    return lambda height, width, classes: Baseline(make(height, width, classes, patch=height // 4, **sizes))
 
 
 BLOCK = Flow(cross_heads=8, prototypes=8, hidden=96, sign=0)
@@ -211,11 +236,13 @@ FLOWS: dict[str, Flow] = {
 }
 """The block and its variants, by their names in the records."""
 
-MODELS: dict[str, Callable[[int, int, int], nn.Module]] = {
+MODELS: dict[str, Callable[[int, int, int], Model]] = {
     "multinomial regression": MultinomialRegression,
     **{name: _flow(options) for name, options in FLOWS.items()},
-    "MLP-128": lambda height, width, classes: baselines.perceptron(height, width, classes, hidden=128),
-    "two convolutions": lambda height, width, classes: baselines.convolutional(height, width, classes, channels=12),
+    "MLP-128": lambda height, width, classes: Baseline(baselines.perceptron(height, width, classes, hidden=128)),
+    "two convolutions": lambda height, width, classes: Baseline(
+        baselines.convolutional(height, width, classes, channels=12)
+    ),
     "TransformerEncoder": _tokens(baselines.transformer_encoder, d=32, depth=4, heads=4, hidden=112),
     "SimpleViT": _tokens(baselines.simple_vit, d=32, depth=4, heads=4, hidden=112),
 }

@@ -9,12 +9,12 @@ import torch
 from matplotlib.figure import Figure
 from safetensors.torch import load_file, save_file
 from sklearn.metrics import confusion_matrix
-from torch import Tensor, nn
+from torch import Tensor
 
 from imr import figures
 from imr.data import Dataset, Split
 from imr.experiment.evaluation import class_changes, descent, noisy
-from imr.experiment.models import build
+from imr.experiment.models import Model, build
 from imr.experiment.run import write_json
 
 REGRESSION = "multinomial regression"
@@ -60,7 +60,7 @@ def means(results: dict) -> pd.Series:
     return 100 * last.groupby(["model", "train_noise", "test_noise"])["accuracy"].mean()
 
 
-def pictures(results: dict, models: dict[float, nn.Module], dataset: Dataset) -> dict[str, Figure]:
+def pictures(results: dict, models: dict[float, Model], dataset: Dataset) -> dict[str, Figure]:
     """Draw a run, on images of the split that it was evaluated on.
 
     Args:
@@ -90,7 +90,7 @@ def pictures(results: dict, models: dict[float, nn.Module], dataset: Dataset) ->
 
 
 def _examples(
-    model: nn.Module, split: Split, classes: tuple[str, ...], sigma: float, protocol: dict
+    model: Model, split: Split, classes: tuple[str, ...], sigma: float, protocol: dict
 ) -> tuple[Tensor, list[str]]:
     """Iterates (images, L + 1, height, width) of the first images of two classes, and of one of them with noise."""
     first = [int((split.y == c).nonzero()[0, 0]) for c in (0, 2)]
@@ -105,7 +105,7 @@ def fingerprint(results: dict) -> str:
     return hashlib.sha256(json.dumps(results["records"], sort_keys=True).encode()).hexdigest()
 
 
-def write(results: dict, models: dict[float, nn.Module], dataset: Dataset, folder: Path) -> list[Path]:
+def write(results: dict, models: dict[float, Model], dataset: Dataset, folder: Path) -> list[Path]:
     """Write ``table.md``, the figures, ``checkpoint.safetensors`` and, last and in one move, ``results.json``."""
     files = [folder / "table.md"]
     files[0].write_text(f"{table(results)}\n\n{iterates_table(results)}\n", encoding="utf-8")
@@ -120,7 +120,7 @@ def write(results: dict, models: dict[float, nn.Module], dataset: Dataset, folde
     return files
 
 
-def load_checkpoint(folder: Path, dataset: Dataset) -> tuple[dict, dict[float, nn.Module]]:
+def load_checkpoint(folder: Path, dataset: Dataset) -> tuple[dict, dict[float, Model]]:
     """Read a run back: ``results.json``, and the kept model for each training regime, of the first seed.
 
     Raises:

@@ -14,14 +14,13 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
 from tqdm import tqdm
 
 import imr
 from imr.data import Dataset, Split
 from imr.experiment import distributed
 from imr.experiment.evaluation import evaluate, noisy
-from imr.experiment.models import build
+from imr.experiment.models import Model, build
 from imr.experiment.protocol import Protocol
 from imr.experiment.training import Case, train
 
@@ -82,7 +81,7 @@ def run(protocol: Protocol, dataset: Dataset, device: torch.device, folder: Path
     return {**json.loads((folder / "run.json").read_text("utf-8")), "records": records}
 
 
-def trained(case: Case, protocol: Protocol, folder: Path, dataset: Dataset) -> nn.Module:
+def trained(case: Case, protocol: Protocol, folder: Path, dataset: Dataset) -> Model:
     """Load a model that :func:`run` trained."""
     model = build(protocol.budgets[case.model].model or case.model, *dataset.train.X.shape[1:], len(dataset.classes))
     model.load_state_dict(load_file(_file(folder, case, ".safetensors")))
@@ -126,7 +125,7 @@ def _one(
 
 
 def _records(
-    case: Case, protocol: Protocol, dataset: Dataset, model: nn.Module, seconds: float, device: torch.device
+    case: Case, protocol: Protocol, dataset: Dataset, model: Model, seconds: float, device: torch.device
 ) -> Iterator[dict]:
     split: Split = getattr(dataset, protocol.evaluated_on)
     for sigma in protocol.test_noise:

@@ -1,8 +1,9 @@
 """Training: AdamW with a one-cycle rate on the cross-entropy of every iterate; it can be stopped and taken up again."""
 
+import itertools
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from tqdm import tqdm
 
 from imr.data import Split
 from imr.experiment import distributed
-from imr.experiment.models import build
+from imr.experiment.models import Model, build
 from imr.experiment.protocol import Budget, Protocol
 
 
@@ -30,7 +31,7 @@ class Case:
 class _State:
     """All that a training is between two epochs."""
 
-    model: nn.Module
+    model: Model
     optimiser: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LRScheduler
     generators: dict[str, torch.Generator]
@@ -64,7 +65,7 @@ def train(
     state_file: Path | None = None,
     progress: bool = True,
     line: int | None = None,
-) -> tuple[nn.Module, float]:
+) -> tuple[Model, float]:
     """Train one model.
 
     Args:
@@ -88,14 +89,15 @@ def train(
         first = Case(budget.warm_start, case.train_noise, case.seed)
         regression, state.seconds = train(first, protocol, split, classes, device, None, progress, line)
         state.model.read_out.load_state_dict(regression.read_out.state_dict())
-    model = torch.compile(state.model) if protocol.compiled else state.model
-    forward = torch.autocast(device.type, torch.bfloat16, enabled=protocol.precision == "bfloat16")(distributed.wrap(model))
+    objective = torch.compile(_Objective(state.model, budget)) if protocol.compiled else _Objective(state.model, budget)
+    objective = distributed.wrap(objective)
+    objective = torch.autocast(device.type, torch.bfloat16, enabled=protocol.precision == "bfloat16")(objective)
     label, steps = f"{case.model}, σ {case.train_noise:g}, seed {case.seed}", -(-len(split) // budget.batch_size)
     total, done = steps * budget.epochs, steps * state.epoch
     hidden = not (progress and distributed.is_first())
     with tqdm(None, label, total, initial=done, unit="batch", leave=False, position=line, disable=hidden) as bar:
         while state.epoch < budget.epochs:
-            _epoch(state, forward, budget, _batches(split, budget, case.train_noise, state.generators), device, bar)
+            _epoch(state, objective, budget, _batches(split, budget, case.train_noise, state.generators), device, bar)
             if state_file and distributed.is_first():
                 state.save(state_file)
     return state.model.eval(), state.seconds
@@ -116,7 +118,7 @@ def _begin(case: Case, budget: Budget, split: Split, classes: int, device: torch
 
 def _epoch(
     state: _State,
-    forward: nn.Module,
+    objective: Callable[[Tensor, Tensor], Tensor],
     budget: Budget,
     batches: Iterator[tuple[Tensor, Tensor, int]],
     device: torch.device,
@@ -125,7 +127,7 @@ def _epoch(
     """Go once through the images."""
     started = time.process_time()
     for X, y, size in batches:
-        loss = weighted_loss(forward(X.to(device)), y.to(device), budget.earlier) * distributed.size() / size
+        loss = objective(X.to(device), y.to(device)) * distributed.size() / size
         state.optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(state.model.parameters(), budget.clip)
@@ -153,6 +155,19 @@ def _batches(
         yield X[mine], split.y[rows][mine], len(rows)
 
 
+class _Objective(nn.Module):
+    """The loss as a module, so that the compiler and the averaging of gradients see all of it."""
+
+    def __init__(self, model: Model, budget: Budget) -> None:
+        super().__init__()
+        self.model, self.budget = model, budget
+
+    def forward(self, X: Tensor, y: Tensor) -> Tensor:
+        states = self.model.iterates(X)
+        logits = torch.stack([self.model.read(Z) for Z in states])
+        return weighted_loss(logits, y, self.budget.earlier) + self.budget.action * action(states)
+
+
 def weighted_loss(logits: Tensor, y: Tensor, earlier: float) -> Tensor:
     """Cross-entropy of the last iterate plus ``earlier`` times that of each other, summed over the images; in nats.
 
@@ -163,3 +178,8 @@ def weighted_loss(logits: Tensor, y: Tensor, earlier: float) -> Tensor:
     """
     losses = torch.stack([F.cross_entropy(N.float(), y, reduction="sum") for N in logits])  # (L + 1,)
     return losses[-1] + earlier * losses[:-1].sum()
+
+
+def action(states: Sequence[Tensor]) -> Tensor | float:
+    """Σₗ ‖Z⁽ˡ⁺¹⁾ − Z⁽ˡ⁾‖² over all pixels and images: how far the features travel :eq:`eq-action`."""
+    return sum((after - before).square().sum() for before, after in itertools.pairwise(states))
