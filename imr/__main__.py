@@ -55,6 +55,7 @@ def experiment(
     seed: Annotated[
         int, typer.Option(help="The first seed; fixes initial weights, order of the batches, noise.", min=0, max=2**31)
     ] = 0,
+    seeds: Annotated[int | None, typer.Option(help="How many seeds. Default: the preset's.", min=1)] = None,
     device: Annotated[Device, typer.Option(help="Where to compute. auto: cuda where there is one.")] = Device.auto,
     split: Annotated[
         Split | None, typer.Option(help="Evaluate on which images. To choose anything: validation. Default: the preset's.")
@@ -83,6 +84,8 @@ def experiment(
     chosen = _device(device)
     protocol = PRESETS[preset](dataset.value, seed)
     protocol = replace(protocol, precision=precision.value, compiled=compiled)
+    if seeds:
+        protocol = replace(protocol, seeds=tuple(range(seed, seed + seeds)))
     if split is Split.validation:
         protocol = replace(protocol, trained_on="train", evaluated_on="validation")
     elif split is Split.test:

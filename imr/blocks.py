@@ -109,10 +109,10 @@ class MultiHeadCrossAttentionBlock(EulerStep):
         tied: bool = True,
         sign: int = -1,
     ) -> None:
-        """Draw prototypes of norm about ½: what training adds stays smooth, and steps stay small; b, W start at 0."""
+        """Draw prototypes of norm about 3, far enough apart that each head tells tokens from each other; b, W start at 0."""
         super().__init__(h)
         _require_sizes(d=d, k=k, heads=heads)
-        self.theta = nn.Parameter(0.5 * d**-0.5 * torch.randn(heads, k, d))
+        self.theta = nn.Parameter(3 * d**-0.5 * torch.randn(heads, k, d))
         self.bias = nn.Parameter(torch.zeros(heads, k))
         self.values = None if tied else nn.Parameter(self.theta.detach().clone())
         self.weights = _weights(heads, sign)
@@ -211,10 +211,10 @@ class PerceptronBlock(EulerStep):
     """
 
     def __init__(self, d: int, hidden: int, h: float = 1.0, activation: str = "relu") -> None:
-        """Draw units of norm about 0.3; b starts at 0, λ at +1 and −1 in turn."""
+        """Draw units of norm about 1; b starts at 0, λ at +1 and −1 in turn."""
         super().__init__(h)
         _require_sizes(d=d, hidden=hidden)
-        self.W = nn.Parameter(0.3 * d**-0.5 * torch.randn(hidden, d))
+        self.W = nn.Parameter(d**-0.5 * torch.randn(hidden, d))
         self.bias = nn.Parameter(torch.zeros(hidden))
         self.weights = nn.Parameter(1.0 - 2.0 * (torch.arange(hidden) % 2))
         self.activation = activation

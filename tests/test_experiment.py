@@ -23,7 +23,7 @@ from imr.experiment.evaluation import evaluate, noisy
 from imr.experiment.models import CENTRE, MODELS, Flow, IteratedBlock, MultinomialRegression, build, to_images, to_tokens
 from imr.experiment.protocol import PRESETS, Budget, full, quick
 from imr.experiment.run import RunError, begin, environment, run, trained
-from imr.experiment.training import Case, action, train, weighted_loss
+from imr.experiment.training import Case, distance, train, weighted_loss
 
 CPU = torch.device("cpu")
 RESULTS = Path(__file__).resolve().parents[1] / "book" / "results" / "quick"
@@ -109,7 +109,7 @@ def test_another_seed_gives_other_numbers(outcome):
 def test_each_image_gets_noise_of_its_own_strength(digits, short):
     split = data.Split(torch.zeros(2_000, 8, 8), torch.zeros(2_000, dtype=torch.int64))
     generators = {name: torch.Generator().manual_seed(i) for i, name in enumerate(("order", "noise", "flips"))}
-    X = torch.cat([X for X, _, _ in training._batches(split, short.budgets["multinomial regression"], 0.4, generators)])
+    X = torch.cat([X for X, _, _, _ in training._batches(split, short.budgets["multinomial regression"], 0.4, generators)])
     strengths = X.flatten(1).std(1)
     assert strengths.max() < 0.6
     assert abs(strengths.mean() - 0.2) < 0.02
@@ -122,7 +122,7 @@ def test_half_of_the_images_are_mirrored(short):
     for flips, expected in ((True, 0.5), (False, 0.0)):
         budget = replace(short.budgets["multinomial regression"], flips=flips)
         batches = training._batches(data.Split(ramp, torch.zeros(2_000, dtype=torch.int64)), budget, 0.0, generators)
-        assert abs(torch.cat([X[:, 0, 0] > 0 for X, _, _ in batches]).double().mean() - expected) < 0.05
+        assert abs(torch.cat([X[:, 0, 0] > 0 for X, _, _, _ in batches]).double().mean() - expected) < 0.05
 
 
 def test_training_noise_reaches_the_model(digits, short):
@@ -239,20 +239,21 @@ def test_weighted_loss_weighs_the_last_iterate_most():
     assert torch.allclose(weighted_loss(N, y, 0.1), 0.1 * each[0] + 0.1 * each[1] + each[2])
 
 
-def test_the_action_is_the_squared_way_of_the_features():
+def test_the_distance_is_that_of_later_iterates_from_the_clean_image():
     Z = [torch.zeros(2, 3, 3), torch.ones(2, 3, 3), torch.full((2, 3, 3), 3.0)]
-    assert action(Z) == 18 + 4 * 18
-    assert action(Z[:1]) == 0
+    assert distance(Z, torch.ones(2, 3, 3)) == 4 * 18
+    assert distance(Z[:1], Z[1]) == 0
 
 
-def test_a_price_on_the_action_keeps_iterates_near_the_image(digits, short):
-    def way(price):
-        budgets = {name: replace(budget, action=price) for name, budget in short.budgets.items()}
-        model = fit("one block iterated", digits, replace(short, budgets=budgets))
+def test_fidelity_keeps_iterates_near_the_clean_image(digits, short):
+    def far(price):
+        budgets = {name: replace(budget, fidelity=price) for name, budget in short.budgets.items()}
+        model = fit("one block iterated", digits, replace(short, budgets=budgets), train_noise=0.4)
+        X = digits.test.X
         with torch.no_grad():
-            return action(model.iterates(digits.test.X)).item()
+            return distance(model.iterates(noisy(X, 0.4, 0)), X - CENTRE).item()
 
-    assert way(0.1) < 0.7 * way(0.0)
+    assert far(0.1) < 0.7 * far(0.0)
 
 
 def test_the_grid_must_divide_the_image():
@@ -444,10 +445,12 @@ def test_two_processes_train_as_one(tmp_path):
 
 
 def test_choices_can_be_made_on_the_validation_split(tmp_path, digits):
-    command = ["experiment", "--dataset", "digits", "--device", "cpu", "--split", "validation", "--out", str(tmp_path)]
+    command = ["experiment", "--dataset", "digits", "--device", "cpu", "--split", "validation", "--seeds", "2"]
+    command += ["--out", str(tmp_path)]
     assert CliRunner().invoke(app, command).exit_code == 0
     results = json.loads((tmp_path / "results.json").read_text())
     assert results["protocol"]["evaluated_on"] == "validation"
+    assert results["protocol"]["seeds"] == [0, 1]
     model = fit("multinomial regression", digits, quick("digits", 0))
     ((accuracy, _),) = evaluate(model, digits.validation, CPU)
     assert results["records"][0]["accuracy"] == accuracy

@@ -18,8 +18,7 @@ class Budget:
         flips: mirror each image left to right with probability ½.
         earlier: weight of the loss of each iterate but the last, whose weight is 1: every iterate is trained to be read,
             the last one most.
-        action: weight of the squared way that the features travel, Σₗ ‖Z⁽ˡ⁺¹⁾ − Z⁽ˡ⁾‖², in the loss: the shorter it is,
-            the better an iterate can be looked at.
+        fidelity: weight in the loss of Σₗ ‖Z⁽ˡ⁾ − X‖², l ≥ 1, with X the image without noise: so iterates remain pictures.
         clip: the gradient's norm is cut to this.
         model: its name, where the row of the table has another.
         warm_start: begin with the read-out of this model, trained first with its own budget; then iterate 0 is that model.
@@ -31,7 +30,7 @@ class Budget:
     batch_size: int = 256
     flips: bool = False
     earlier: float = 0.1
-    action: float = 0.0
+    fidelity: float = 0.0
     clip: float = 1.0
     model: str | None = None
     warm_start: str | None = None

@@ -1,6 +1,5 @@
 """Training: AdamW with a one-cycle rate on the cross-entropy of every iterate; it can be stopped and taken up again."""
 
-import itertools
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +13,7 @@ from tqdm import tqdm
 
 from imr.data import Split
 from imr.experiment import distributed
-from imr.experiment.models import Model, build
+from imr.experiment.models import CENTRE, Model, build
 from imr.experiment.protocol import Budget, Protocol
 
 
@@ -118,16 +117,16 @@ def _begin(case: Case, budget: Budget, split: Split, classes: int, device: torch
 
 def _epoch(
     state: _State,
-    objective: Callable[[Tensor, Tensor], Tensor],
+    objective: Callable[[Tensor, Tensor, Tensor], Tensor],
     budget: Budget,
-    batches: Iterator[tuple[Tensor, Tensor, int]],
+    batches: Iterator[tuple[Tensor, Tensor, Tensor, int]],
     device: torch.device,
     bar: tqdm,
 ) -> None:
     """Go once through the images."""
     started = time.process_time()
-    for X, y, size in batches:
-        loss = objective(X.to(device), y.to(device)) * distributed.size() / size
+    for X, clean, y, size in batches:
+        loss = objective(X.to(device), clean.to(device), y.to(device)) * distributed.size() / size
         state.optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(state.model.parameters(), budget.clip)
@@ -140,19 +139,19 @@ def _epoch(
 
 def _batches(
     split: Split, budget: Budget, train_noise: float, generators: dict[str, torch.Generator]
-) -> Iterator[tuple[Tensor, Tensor, int]]:
-    """One epoch: this process's share of each batch, flipped and noisy, its classes, and the size of the whole batch."""
+) -> Iterator[tuple[Tensor, Tensor, Tensor, int]]:
+    """One epoch: this process's share of each batch with noise, without, its classes, and the size of the whole batch."""
     flips, noise = generators["flips"], generators["noise"]
     for rows in torch.randperm(len(split), generator=generators["order"]).split(budget.batch_size):
-        X = split.X[rows]
+        X = clean = split.X[rows]
         if budget.flips:
             mirrored = torch.rand(len(rows), 1, 1, generator=flips) < 0.5
-            X = torch.where(mirrored, X.flip(-1), X)
+            X = clean = torch.where(mirrored, clean.flip(-1), clean)
         if train_noise:
             strength = train_noise * torch.rand(len(rows), 1, 1, generator=noise)
-            X = X + strength * torch.randn(X.shape, generator=noise)
+            X = clean + strength * torch.randn(clean.shape, generator=noise)
         mine = distributed.share(torch.arange(len(rows)))
-        yield X[mine], split.y[rows][mine], len(rows)
+        yield X[mine], clean[mine], split.y[rows][mine], len(rows)
 
 
 class _Objective(nn.Module):
@@ -162,10 +161,11 @@ class _Objective(nn.Module):
         super().__init__()
         self.model, self.budget = model, budget
 
-    def forward(self, X: Tensor, y: Tensor) -> Tensor:
+    def forward(self, X: Tensor, clean: Tensor, y: Tensor) -> Tensor:
         states = self.model.iterates(X)
         logits = torch.stack([self.model.read(Z) for Z in states])
-        return weighted_loss(logits, y, self.budget.earlier) + self.budget.action * action(states)
+        loss = weighted_loss(logits, y, self.budget.earlier)
+        return loss + self.budget.fidelity * distance(states, clean - CENTRE) if self.budget.fidelity else loss
 
 
 def weighted_loss(logits: Tensor, y: Tensor, earlier: float) -> Tensor:
@@ -180,6 +180,6 @@ def weighted_loss(logits: Tensor, y: Tensor, earlier: float) -> Tensor:
     return losses[-1] + earlier * losses[:-1].sum()
 
 
-def action(states: Sequence[Tensor]) -> Tensor | float:
-    """Σₗ ‖Z⁽ˡ⁺¹⁾ − Z⁽ˡ⁾‖² over all pixels and images: how far the features travel :eq:`eq-action`."""
-    return sum((after - before).square().sum() for before, after in itertools.pairwise(states))
+def distance(states: Sequence[Tensor], clean: Tensor) -> Tensor | float:
+    """Σₗ ‖Z⁽ˡ⁾ − X‖², l ≥ 1, over all pixels and images: how far iterates are from the clean images :eq:`eq-fidelity`."""
+    return sum((Z - clean).square().sum() for Z in states[1:])
