@@ -144,7 +144,7 @@ def _batches(
     flips, noise = generators["flips"], generators["noise"]
     for rows in torch.randperm(len(split), generator=generators["order"]).split(budget.batch_size):
         X = clean = split.X[rows]
-        if budget.flips:
+        if budget.flips and not train_noise:
             mirrored = torch.rand(len(rows), 1, 1, generator=flips) < 0.5
             X = clean = torch.where(mirrored, clean.flip(-1), clean)
         if train_noise:
