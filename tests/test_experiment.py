@@ -13,6 +13,7 @@ import psutil
 import pytest
 import torch
 from PIL import Image
+from safetensors import safe_open
 from typer.testing import CliRunner
 
 from imr import bench, data
@@ -537,9 +538,15 @@ def test_quick_on_the_real_fashion_mnist(tmp_path):
         assert now["parameters"] == then["parameters"]
 
 
-def test_the_committed_table_is_made_from_the_committed_records():
-    results = json.loads((RESULTS / "results.json").read_text())
-    assert (RESULTS / "table.md").read_text() == f"{report.table(results)}\n\n{report.iterates_table(results)}\n"
-    assert Image.open(RESULTS / "iterates.png").text["Description"] == report.fingerprint(results)
+@pytest.mark.parametrize("folder", sorted(RESULTS.parent.iterdir()), ids=lambda folder: folder.name)
+def test_what_is_committed_is_made_from_the_committed_records(folder):
+    results = json.loads((folder / "results.json").read_text())
+    assert (folder / "table.md").read_text() == f"{report.table(results)}\n\n{report.iterates_table(results)}\n"
+    for file in folder.glob("*.png"):
+        assert Image.open(file).text["Description"] == report.fingerprint(results)
+    for file in folder.glob("*.safetensors"):
+        with safe_open(file, "pt") as checkpoint:
+            assert checkpoint.metadata()["records"] == report.fingerprint(results)
+        assert file.stat().st_size < 500_000
     assert results["environment"]["data_md5"]["t10k-labels-idx1-ubyte.gz"] == "bb300cfdad3c16e7a12a480ee83cd310"
     assert re.fullmatch("[0-9a-f]{7,40}", results["environment"]["git_revision"])

@@ -124,7 +124,7 @@ def full(dataset: str, seed: int) -> Protocol:
 
 
 def ablations(dataset: str, seed: int) -> Protocol:
-    """One hour on two cores: what each piece of the block is worth; three seeds, a third of the epochs, clean images."""
+    """One hour on two cores: what each piece of the block is worth; three seeds, four epochs, clean images."""
     block, regression = replace(BUDGETS["block"], epochs=4), replace(BUDGETS["multinomial regression"], epochs=4)
     names = [name for name in FLOWS if name != "one block iterated"]
     warm = replace(block, model="block", warm_start="multinomial regression")
