@@ -260,7 +260,7 @@ def test_fidelity_is_to_the_image_without_noise(digits, short):
     """Each batch brings the same images twice, with noise and without."""
     generators = {name: torch.Generator().manual_seed(i) for i, name in enumerate(("order", "noise", "flips"))}
     batches = training._batches(digits.train, short.budgets["one block iterated"], 0.4, generators)
-    X, clean, y, size = next(batches)
+    X, clean, _, size = next(batches)
     assert size == len(X) == 64
     assert 0.05 < (X - clean).std() < 0.4
     originals = {image.numpy().tobytes() for image in digits.train.X}
