@@ -18,7 +18,7 @@ from imr import data as images
 from imr import figures, flow, interactive
 from imr.experiment import distributed, report
 from imr.experiment.evaluation import noisy
-from imr.experiment.protocol import PRESETS
+from imr.experiment.protocol import PRESETS, Protocol
 from imr.experiment.run import RunError, begin, environment, run, trained
 from imr.experiment.training import Case
 
@@ -45,7 +45,7 @@ Root = Annotated[
 @app.command()
 def experiment(
     preset: Annotated[
-        Preset, typer.Option(help="How much to run. On two cores quick takes a minute, full two hours, ablations one.")
+        Preset, typer.Option(help="How much to run. On two cores quick takes a minute or two, full about two hours.")
     ] = Preset.quick,
     dataset: Annotated[DatasetName, typer.Option(help="Which images.")] = DatasetName["fashion-mnist"],
     root: Root = None,
@@ -82,27 +82,41 @@ def experiment(
         _refuse("--jobs is for trainings side by side; under torchrun all processes share one training at a time")
     folder = out or Path("runs", f"{preset}-{dataset}-seed{seed}")
     chosen = _device(device)
-    protocol = PRESETS[preset](dataset.value, seed)
-    protocol = replace(protocol, precision=precision.value, compiled=compiled)
+    protocol = replace(PRESETS[preset](dataset.value, seed), precision=precision.value, compiled=compiled)
     if seeds:
         protocol = replace(protocol, seeds=tuple(range(seed, seed + seeds)))
+    if split:
+        protocol = replace(protocol, evaluated_on=split.value)
     if split is Split.validation:
-        protocol = replace(protocol, trained_on="train", evaluated_on="validation")
-    elif split is Split.test:
-        protocol = replace(protocol, evaluated_on="test")
-    with distributed.group(chosen) as chosen:
+        protocol = replace(protocol, trained_on="train")
+    _run(protocol, dataset, root, chosen, folder, jobs or _jobs(chosen), resume, overwrite)
+
+
+def _run(
+    protocol: Protocol,
+    dataset: DatasetName,
+    root: Path | None,
+    device: torch.device,
+    folder: Path,
+    jobs: int,
+    resume: bool,
+    overwrite: bool,
+) -> None:
+    """Run a protocol, in all processes of torchrun or in this one, and report it."""
+    with distributed.group(device) as device:
         loaded = _load(dataset, root)
         try:
             if distributed.is_first():
-                begin(protocol, environment(loaded, chosen), folder, resume, overwrite)
+                begin(protocol, environment(loaded, device), folder, resume, overwrite)
             distributed.wait()
-            results = run(protocol, loaded, chosen, folder, jobs or _jobs(chosen))
+            results = run(protocol, loaded, device, folder, jobs)
         except RunError as error:
             _refuse(str(error))
         except OSError as error:
             _refuse(f"--out {folder} cannot be written ({error.strerror}): name another folder")
         if distributed.is_first():
-            kept = {t: trained(Case(protocol.checkpoint, t, seed), protocol, folder, loaded) for t in protocol.train_noise}
+            cases = {t: Case(protocol.checkpoint, t, protocol.seeds[0]) for t in protocol.train_noise}
+            kept = {t: trained(case, protocol, folder, loaded) for t, case in cases.items()}
             files = report.write(results, kept, loaded, folder)
             print(report.table(results))
             print(f"\nwritten to {folder}: {', '.join(file.name for file in files)}")

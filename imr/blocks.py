@@ -80,7 +80,7 @@ class CrossAttentionBlock(EulerStep):
 
 
 class MultiHeadCrossAttentionBlock(EulerStep):
-    """One explicit Euler step of Ż = ZW − Σ_h σ(s Zθ_hᵀ + b_h)θ_h :eq:`eq-many-regressions`.
+    """One explicit Euler step of Ż = ZW − Σ_h λ_h σ(s Zθ_hᵀ + b_h)θ_h :eq:`eq-many-heads`.
 
     Several small regressions instead of one large: the classes of one compete, those of different heads do not.
 

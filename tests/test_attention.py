@@ -148,3 +148,12 @@ def test_bad_shapes_say_what_was_given_and_expected(call, message):
 def test_the_default_activation_is_gelu():
     assert close(perceptron(P.Z, P.theta), perceptron(P.Z, P.theta, "gelu"))
     assert close(potentials.mlp(P.Z, P.theta), potentials.mlp(P.Z, P.theta, "gelu"))
+
+
+def test_heads_and_intercepts_that_do_not_fit_are_refused():
+    Z, theta = torch.randn(5, 3), torch.randn(2, 4, 3)
+    for function in (attention.multi_head_cross_attention, potentials.many_regressions):
+        with pytest.raises(ValueError, match=r"bias \(4,\), expected \(heads, k, d\) and \(heads, k\)"):
+            function(Z, theta, torch.zeros(4))
+        with pytest.raises(ValueError, match="scale is 0"):
+            function(Z, theta, torch.zeros(2, 4), 0.0)

@@ -256,8 +256,16 @@ def test_fidelity_keeps_iterates_near_the_image(digits, short):
     assert far(0.1) < 0.7 * far(0.0)
 
 
-def test_fidelity_is_to_the_image_without_noise(digits, short):
-    """Each batch brings the same images twice, with noise and without."""
+def test_fidelity_adds_the_distance_from_the_image_without_noise(digits, short):
+    model, budget = build("one block iterated", 8, 8, 10), short.budgets["one block iterated"]
+    clean, y = digits.test.X[:5], digits.test.y[:5]
+    X = noisy(clean, 0.4, 0)
+    losses = [training._Objective(model, replace(budget, fidelity=f))(X, clean, y) for f in (0.0, 0.1)]
+    assert losses[0] == weighted_loss(model(X), y, budget.earlier)
+    assert losses[1] - losses[0] == pytest.approx(0.1 * distance(model.iterates(X), clean - CENTRE).item(), rel=1e-4)
+
+
+def test_batches_bring_the_images_with_noise_and_without(digits, short):
     generators = {name: torch.Generator().manual_seed(i) for i, name in enumerate(("order", "noise", "flips"))}
     batches = training._batches(digits.train, short.budgets["one block iterated"], 0.4, generators)
     X, clean, _, size = next(batches)
@@ -383,7 +391,11 @@ def test_a_training_that_is_stopped_goes_on_to_the_same_model(digits, short, tmp
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(training._State, "save", save_and_die)
         fit("one block iterated", digits, short, train_noise=0.4, state_file=file)
-    resumed = fit("one block iterated", digits, short, train_noise=0.4, state_file=file).state_dict()
+    epochs, one = [], training._epoch
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "_epoch", lambda *arguments: epochs.append(one(*arguments)))
+        resumed = fit("one block iterated", digits, short, train_noise=0.4, state_file=file).state_dict()
+    assert len(epochs) == 1  # of two: the first was not trained again
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 

@@ -232,7 +232,7 @@ FLOWS: dict[str, Flow] = {
     "self-attention alone, without labels": replace(SELF, labels=False),
     "self-attention alone, untied values": replace(SELF, tied=False),
     "self- and cross-attention": replace(ATTENTION, self_heads=4),
-    **{f"one block iterated, {k} prototypes": replace(FLAT, prototypes=k) for k in (10, 64, 256)},
+    **{f"one block iterated, {k} prototypes": replace(FLAT, prototypes=k) for k in (10, 256)},
 }
 """The block and its variants, by their names in the records."""
 

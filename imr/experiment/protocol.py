@@ -110,7 +110,7 @@ RATES = (1e-3, 3e-3, 1e-2, 2e-2)
 
 
 def full(dataset: str, seed: int) -> Protocol:
-    """Two hours on two cores: the block and its parts against the baselines, five seeds, clean and noisy training."""
+    """About two hours on two cores: the block and its parts against the baselines, five seeds, clean and noisy training."""
     return Protocol(
         preset="full",
         dataset=dataset,
@@ -124,16 +124,15 @@ def full(dataset: str, seed: int) -> Protocol:
 
 
 def ablations(dataset: str, seed: int) -> Protocol:
-    """One hour on two cores: what each piece of the block is worth; three seeds, four epochs, clean images."""
+    """About one hour on two cores: what each piece of the block is worth; three seeds, four epochs, clean images."""
     block, regression = replace(BUDGETS["block"], epochs=4), replace(BUDGETS["multinomial regression"], epochs=4)
-    names = [name for name in FLOWS if name != "one block iterated"]
     warm = replace(block, model="block", warm_start="multinomial regression")
     return Protocol(
         preset="ablations",
         dataset=dataset,
         budgets={
             "multinomial regression": regression,
-            **dict.fromkeys(names, block),
+            **dict.fromkeys(FLOWS, block),
             "block, read-out warm-started": warm,
         },
         seeds=tuple(range(seed, seed + 3)),

@@ -88,9 +88,7 @@ def train(
         first = Case(budget.warm_start, case.train_noise, case.seed)
         regression, state.seconds = train(first, protocol, split, classes, device, None, progress, line)
         state.model.read_out.load_state_dict(regression.read_out.state_dict())
-    objective = torch.compile(_Objective(state.model, budget)) if protocol.compiled else _Objective(state.model, budget)
-    objective = distributed.wrap(objective)
-    objective = torch.autocast(device.type, torch.bfloat16, enabled=protocol.precision == "bfloat16")(objective)
+    objective = _objective(state.model, budget, protocol, device)
     label, steps = f"{case.model}, σ {case.train_noise:g}, seed {case.seed}", -(-len(split) // budget.batch_size)
     total, done = steps * budget.epochs, steps * state.epoch
     hidden = not (progress and distributed.is_first())
@@ -115,9 +113,18 @@ def _begin(case: Case, budget: Budget, split: Split, classes: int, device: torch
     return _State(model, optimiser, schedule, generators)
 
 
+def _objective(model: Model, budget: Budget, protocol: Protocol, device: torch.device) -> Callable[..., Tensor]:
+    """The loss of a batch, compiled, shared and in the precision that the protocol names."""
+    objective = _Objective(model, budget)
+    if protocol.compiled:
+        objective = torch.compile(objective)
+    autocast = torch.autocast(device.type, torch.bfloat16, enabled=protocol.precision == "bfloat16")
+    return autocast(distributed.wrap(objective))
+
+
 def _epoch(
     state: _State,
-    objective: Callable[[Tensor, Tensor, Tensor], Tensor],
+    objective: Callable[..., Tensor],
     budget: Budget,
     batches: Iterator[tuple[Tensor, Tensor, Tensor, int]],
     device: torch.device,
