@@ -66,11 +66,13 @@ def multi_head_cross_attention(
     require_positive(scale)
     require_heads(theta, bias)
     prototypes = theta.flatten(0, 1)  # (heads k, d)
-    N = Z @ (scale * prototypes).mT + bias.flatten()  # (..., n, d) x (d, heads k) -> (..., n, heads k)
+    # tokens last: the softmax then runs along them, not along the few prototypes, which is several times as fast on a CPU
+    N = (scale * prototypes) @ Z.reshape(-1, Z.shape[-1]).mT + bias.reshape(-1, 1)  # (heads k, d) x (d, tokens)
+    sigma = N.unflatten(0, bias.shape).softmax(1).flatten(0, 1)  # (heads k, tokens)
     values = theta if values is None else values
     if weights is not None:
         values = weights[:, None, None] * values
-    return N.unflatten(-1, bias.shape).softmax(-1).flatten(-2) @ values.flatten(0, 1)
+    return (sigma.mT @ values.flatten(0, 1)).reshape(Z.shape)  # (tokens, heads k) x (heads k, d)
 
 
 def self_attention(Z: Tensor, phi: Tensor, scale: float = 1.0, causal: bool = False) -> Tensor:

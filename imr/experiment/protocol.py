@@ -92,17 +92,17 @@ def quick(dataset: str, seed: int) -> Protocol:
     )
 
 
-FLOW = Budget(epochs=10, learning_rate=1e-2, weight_decay=0.01, batch_size=128, flips=True, fidelity=2e-4)
+FLOW = Budget(epochs=12, learning_rate=1e-2, weight_decay=0.01, batch_size=128, flips=True, fidelity=1e-4)
 
 BUDGETS = {
-    "multinomial regression": Budget(epochs=10, learning_rate=2e-2, weight_decay=0.01, batch_size=128),
+    "multinomial regression": Budget(epochs=12, learning_rate=2e-2, weight_decay=0.01, batch_size=128),
     "block": FLOW,
     "attention alone": FLOW,
     "everything but attention": FLOW,
-    "MLP-128": Budget(epochs=10, learning_rate=3e-3, weight_decay=0.01, batch_size=128),
-    "two convolutions": Budget(epochs=10, learning_rate=3e-3, weight_decay=0.01, batch_size=128, flips=True),
-    "TransformerEncoder": Budget(epochs=10, learning_rate=3e-3, weight_decay=0.01, batch_size=128),
-    "SimpleViT": Budget(epochs=10, learning_rate=3e-3, weight_decay=0.01, batch_size=128),
+    "MLP-128": Budget(epochs=12, learning_rate=3e-3, weight_decay=0.01, batch_size=128),
+    "two convolutions": Budget(epochs=12, learning_rate=3e-3, weight_decay=0.01, batch_size=128, flips=True),
+    "TransformerEncoder": Budget(epochs=12, learning_rate=3e-3, weight_decay=0.01, batch_size=128),
+    "SimpleViT": Budget(epochs=12, learning_rate=3e-3, weight_decay=0.01, batch_size=128),
 }
 """How the models of the main table are trained."""
 
