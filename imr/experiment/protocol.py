@@ -99,10 +99,10 @@ BUDGETS = {
     "block": FLOW,
     "attention alone": FLOW,
     "everything but attention": FLOW,
-    "MLP-128": Budget(epochs=12, learning_rate=3e-3, weight_decay=0.01, batch_size=128),
-    "two convolutions": Budget(epochs=12, learning_rate=3e-3, weight_decay=0.01, batch_size=128, flips=True),
+    "MLP-128": Budget(epochs=12, learning_rate=1e-2, weight_decay=0.01, batch_size=128),
+    "two convolutions": Budget(epochs=12, learning_rate=1e-2, weight_decay=0.01, batch_size=128, flips=True),
     "TransformerEncoder": Budget(epochs=12, learning_rate=3e-3, weight_decay=0.01, batch_size=128),
-    "SimpleViT": Budget(epochs=12, learning_rate=3e-3, weight_decay=0.01, batch_size=128),
+    "SimpleViT": Budget(epochs=12, learning_rate=1e-2, weight_decay=0.01, batch_size=128),
 }
 """How the models of the main table are trained."""
 
