@@ -115,8 +115,8 @@ def _run(
         except OSError as error:
             _refuse(f"--out {folder} cannot be written ({error.strerror}): name another folder")
         if distributed.is_first():
-            cases = {t: Case(protocol.checkpoint, t, protocol.seeds[0]) for t in protocol.train_noise}
-            kept = {t: trained(case, protocol, folder, loaded) for t, case in cases.items()}
+            cases = {m: {t: Case(m, t, protocol.seeds[0]) for t in protocol.train_noise} for m in protocol.kept}
+            kept = {m: {t: trained(c, protocol, folder, loaded) for t, c in own.items()} for m, own in cases.items()}
             files = report.write(results, kept, loaded, folder)
             print(report.table(results))
             print(f"\nwritten to {folder}: {', '.join(file.name for file in files)}")
@@ -130,9 +130,8 @@ def picture(
         list[str] | None, typer.Option("--class", help="Name of a class, for its first test image; may be repeated.")
     ] = None,
     noise: Annotated[float, typer.Option(help="σ of Gaussian noise on the images.", min=0)] = 0.0,
-    train_noise: Annotated[
-        float | None, typer.Option(help="Which of the run's models: its training noise. Default: the first.")
-    ] = None,
+    model: Annotated[str | None, typer.Option(help="Which of the run's kept models. Default: the last.")] = None,
+    train_noise: Annotated[float | None, typer.Option(help="Its training noise. Default: the first of the run.")] = None,
     root: Root = None,
     out: Annotated[Path, typer.Option(help="A .png, or an .html with a slider over the iterates.")] = Path("iterates.png"),
 ) -> None:
@@ -141,8 +140,11 @@ def picture(
         _refuse(f"--out {out}: expected a name that ends in .png or .html")
     if not (run / "results.json").exists():
         _refuse(f"{run} holds no finished run (no results.json): name the --out of a finished 'python -m imr experiment'")
-    loaded = _load(DatasetName[json.loads((run / "results.json").read_text(encoding="utf-8"))["protocol"]["dataset"]], root)
-    results, models = report.load_checkpoint(run, loaded)
+    loaded = _load(DatasetName[report.read(run)["protocol"]["dataset"]], root)
+    results, kept = report.load_checkpoint(run, loaded)
+    if not kept or (model or next(iter(kept))) not in kept:
+        _refuse(f"--model {model or ''}: the run keeps {', '.join(map(repr, kept)) or 'no model'}")
+    models = kept[model or next(reversed(kept))]
     regime = next(iter(models)) if train_noise is None else train_noise
     if regime not in models:
         _refuse(f"--train-noise {regime:g}: the run has models for {', '.join(f'{t:g}' for t in models)}")

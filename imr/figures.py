@@ -102,15 +102,15 @@ def class_changes(changes: Tensor, classes: Sequence[str]) -> Figure:
     return figure
 
 
-def confusion(matrices: dict[str, Sequence[Sequence[int]]], classes: Sequence[str]) -> Figure:
+def confusion(matrices: dict[str, Tensor], classes: Sequence[str]) -> Figure:
     """Draw confusion matrices side by side: rows are true classes, in per cent of the row."""
     figure, axes = plt.subplots(1, len(matrices), figsize=(5 * len(matrices), 5), sharey=True, layout="constrained")
     plt.close(figure)
     for ax, (name, counts) in zip(figure.axes, matrices.items(), strict=True):
-        per_cent = 100 * counts / counts.sum(1, keepdims=True)
-        ax.imshow(per_cent, cmap="Blues", vmin=0, vmax=100)
-        for row, column in zip(*per_cent.round().nonzero(), strict=True):
-            value = per_cent[row, column]
+        per_cent = 100 * counts / counts.sum(1, keepdim=True)
+        ax.imshow(per_cent.numpy(), cmap="Blues", vmin=0, vmax=100)
+        for row, column in per_cent.round().nonzero().tolist():
+            value = per_cent[row, column].item()
             ax.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=8, color="w" if value > 50 else "k")
         ax.set_xticks(range(len(classes)), classes, rotation=60, ha="right", fontsize=8)
         ax.set_yticks(range(len(classes)), classes, fontsize=8)

@@ -90,7 +90,8 @@ def test_class_changes_share_one_scale():
 
 
 def test_confusion_is_in_per_cent_of_the_true_class():
-    figure = figures.confusion({"before": np.array([[1, 3], [0, 2]]), "after": np.array([[4, 0], [0, 2]])}, ["a", "b"])
+    counts = {"before": torch.tensor([[1, 3], [0, 2]]), "after": torch.tensor([[4, 0], [0, 2]])}
+    figure = figures.confusion(counts, ["a", "b"])
     before, after = figure.axes
     assert [text.get_text() for text in before.texts] == ["25", "75", "100"]
     assert [text.get_text() for text in after.texts] == ["100", "100"]

@@ -59,3 +59,11 @@ def class_changes(model: IteratedBlock, split: Split) -> Tensor:
     """Mean of Z⁽ᴸ⁾ − Z⁽⁰⁾ over the images of each class, (classes, height, width)."""
     change = torch.cat([model.features(X)[-1] - X for X in split.X.split(2_000)])
     return torch.stack([change[split.y == c].mean(0) for c in range(int(split.y.max()) + 1)])
+
+
+@torch.no_grad()
+def confusion(model: Model, split: Split) -> Tensor:
+    """Count the images of each true class (rows) that each iterate reads as each class: (L + 1, classes, classes)."""
+    logits = torch.cat([model(X) for X in split.X.split(2_000)], dim=1)  # (L + 1, n, classes)
+    C = logits.shape[-1]
+    return torch.stack([(C * split.y + N.argmax(-1)).bincount(minlength=C * C).view(C, C) for N in logits])

@@ -1,6 +1,7 @@
 """Records to tables, figures and files."""
 
 import hashlib
+import itertools
 import json
 from pathlib import Path
 
@@ -8,14 +9,13 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 from safetensors.torch import load_file, save_file
-from sklearn.metrics import confusion_matrix
 from torch import Tensor
 
 from imr import figures
 from imr.data import Dataset, Split
-from imr.experiment.evaluation import class_changes, descent, noisy
+from imr.experiment.evaluation import class_changes, confusion, descent, noisy
 from imr.experiment.models import Model, build
-from imr.experiment.run import write_json
+from imr.experiment.run import slug, write_json
 
 REGRESSION = "multinomial regression"
 
@@ -38,10 +38,11 @@ def table(results: dict) -> str:
 
 
 def iterates_table(results: dict) -> str:
-    """Accuracy in percent of each iterate of the kept model, as a Markdown table."""
+    """Accuracy in percent of each iterate of the kept models, as a Markdown table."""
     records = _frame(results)
-    kept = records[records["model"] == results["protocol"]["checkpoint"]]
-    return _accuracies(kept, ["trained on", "iterate"]).reset_index().to_markdown(index=False, disable_numparse=True)
+    kept = records[records["model"].isin(results["protocol"]["kept"])]
+    cells = _accuracies(kept, ["trained on", "model", "iterate"])
+    return cells.reset_index().to_markdown(index=False, disable_numparse=True)
 
 
 def gains(results: dict, over: str = REGRESSION) -> pd.DataFrame:
@@ -60,29 +61,31 @@ def means(results: dict) -> pd.Series:
     return 100 * last.groupby(["model", "train_noise", "test_noise"])["accuracy"].mean()
 
 
-def pictures(results: dict, models: dict[float, Model], dataset: Dataset) -> dict[str, Figure]:
+def pictures(results: dict, models: dict[str, dict[float, Model]], dataset: Dataset) -> dict[str, Figure]:
     """Draw a run, on images of the split that it was evaluated on.
 
     Args:
         results: of the run.
-        models: the kept model for each training regime.
+        models: the kept models, by name and training regime.
         dataset: its images.
 
     Returns:
-        By file name: accuracy against iterate and noise; and for each regime the iterates of a few images, what moves where
-        in each class, what each step does to its potential, and the confusion before and after.
+        By file name: for each kept model accuracy against iterate and noise; and for each regime the iterates of a few
+        images, what moves where in each class, what each step does to its potential, and the confusion before and after.
     """
     protocol, records = results["protocol"], pd.DataFrame(results["records"])
     split = getattr(dataset, protocol["evaluated_on"])
-    kept = records[records["model"].isin([REGRESSION, protocol["checkpoint"]])]
-    drawn = {"accuracy": figures.accuracy(kept)}
-    for regime, model in models.items():
-        Z, names = _examples(model, split, dataset.classes, max(s for s in protocol["test_noise"] if s <= 0.3), protocol)
-        with torch.no_grad():
-            classes = torch.cat([model(X).argmax(-1) for X in split.X.split(2_000)], dim=1)
-        matrices = {f"iterate {i}": confusion_matrix(split.y, classes[i]) for i in (0, len(classes) - 1)}
-        suffix = f"-noise-{regime:g}" if regime else ""
-        drawn["iterates" + suffix] = figures.overview(Z, names, kept[kept["train_noise"] == regime])
+    sigma = max(s for s in protocol["test_noise"] if s <= 0.3)
+    drawn: dict[str, Figure] = {}
+    for name, regime, model in ((name, regime, model) for name, kept in models.items() for regime, model in kept.items()):
+        mine = records[records["model"].isin([REGRESSION, name])]
+        Z, names = _examples(model, split, dataset.classes, sigma, protocol)
+        counts = confusion(model, split)
+        matrices = {f"iterate {i}": counts[i] for i in (0, len(counts) - 1)}
+        suffix = f"-{slug(name)}" if len(models) > 1 else ""
+        drawn["accuracy" + suffix] = figures.accuracy(mine)
+        suffix += f"-noise-{regime:g}" if regime else ""
+        drawn["iterates" + suffix] = figures.overview(Z, names, mine[mine["train_noise"] == regime])
         drawn["changes" + suffix] = figures.class_changes(class_changes(model, split), dataset.classes)
         drawn["descent" + suffix] = figures.descent(descent(model, split.X[:2_000]))
         drawn["confusion" + suffix] = figures.confusion(matrices, dataset.classes)
@@ -105,7 +108,7 @@ def fingerprint(results: dict) -> str:
     return hashlib.sha256(json.dumps(results["records"], sort_keys=True).encode()).hexdigest()
 
 
-def write(results: dict, models: dict[float, Model], dataset: Dataset, folder: Path) -> list[Path]:
+def write(results: dict, models: dict[str, dict[float, Model]], dataset: Dataset, folder: Path) -> list[Path]:
     """Write ``table.md``, the figures, ``checkpoint.safetensors`` and, last and in one move, ``results.json``."""
     files = [folder / "table.md"]
     files[0].write_text(f"{table(results)}\n\n{iterates_table(results)}\n", encoding="utf-8")
@@ -113,27 +116,37 @@ def write(results: dict, models: dict[float, Model], dataset: Dataset, folder: P
         files.append(folder / f"{name}.png")
         figure.savefig(files[-1], dpi=130, metadata={"Software": None, "Description": fingerprint(results)})
     files.append(folder / "checkpoint.safetensors")
-    tensors = {f"{regime:g}/{name}": p for regime, model in models.items() for name, p in model.state_dict().items()}
-    save_file(tensors, files[-1], metadata={"model": results["protocol"]["checkpoint"], "records": fingerprint(results)})
+    tensors = {
+        f"{name}/{regime:g}/{key}": parameter
+        for name, kept in models.items()
+        for regime, model in kept.items()
+        for key, parameter in model.state_dict().items()
+    }
+    save_file(tensors, files[-1], metadata={"records": fingerprint(results)})
     files.append(folder / "results.json")
     write_json(files[-1], results)
     return files
 
 
-def load_checkpoint(folder: Path, dataset: Dataset) -> tuple[dict, dict[float, Model]]:
-    """Read a run back: ``results.json``, and the kept model for each training regime, of the first seed.
+def read(folder: Path) -> dict:
+    """Read ``results.json``; a FileNotFoundError says that the folder holds no finished run."""
+    return json.loads((folder / "results.json").read_text(encoding="utf-8"))
+
+
+def load_checkpoint(folder: Path, dataset: Dataset) -> tuple[dict, dict[str, dict[float, Model]]]:
+    """Read a run back: ``results.json``, and the kept models, by name and training regime, of the first seed.
 
     Raises:
         FileNotFoundError: the folder holds no finished run.
     """
-    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-    tensors = load_file(folder / "checkpoint.safetensors")
-    models = {}
-    for regime in results["protocol"]["train_noise"]:
-        model = build(results["protocol"]["checkpoint"], *dataset.test.X.shape[1:], len(dataset.classes))
-        prefix = f"{regime:g}/"
-        model.load_state_dict({name.removeprefix(prefix): p for name, p in tensors.items() if name.startswith(prefix)})
-        models[regime] = model.eval()
+    results = read(folder)
+    protocol, tensors = results["protocol"], load_file(folder / "checkpoint.safetensors")
+    models: dict[str, dict[float, Model]] = {name: {} for name in protocol["kept"]}
+    for name, regime in itertools.product(protocol["kept"], protocol["train_noise"]):
+        model = build(protocol["budgets"][name]["model"] or name, *dataset.test.X.shape[1:], len(dataset.classes))
+        prefix = f"{name}/{regime:g}/"
+        model.load_state_dict({key.removeprefix(prefix): p for key, p in tensors.items() if key.startswith(prefix)})
+        models[name][regime] = model.eval()
     return results, models
 
 

@@ -179,7 +179,12 @@ def _work(case: Case) -> None:
 
 
 def _file(folder: Path, case: Case, suffix: str) -> Path:
-    return folder / "cases" / f"{case.model.replace(' ', '-')}_{case.train_noise:g}_{case.seed}{suffix}"
+    return folder / "cases" / f"{slug(case.model)}_{case.train_noise:g}_{case.seed}{suffix}"
+
+
+def slug(name: str) -> str:
+    """A model's name as part of a file name."""
+    return name.replace(",", "").replace(" ", "-")
 
 
 def write_json(file: Path, content: object) -> None:

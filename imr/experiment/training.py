@@ -172,7 +172,7 @@ class _Objective(nn.Module):
         states = self.model.iterates(X)
         logits = torch.stack([self.model.read(Z) for Z in states])
         loss = weighted_loss(logits, y, self.budget.earlier)
-        return loss + self.budget.fidelity * distance(states, clean - CENTRE) if self.budget.fidelity else loss
+        return loss + self.budget.smoothness * roughness(states, clean - CENTRE) if self.budget.smoothness else loss
 
 
 def weighted_loss(logits: Tensor, y: Tensor, earlier: float) -> Tensor:
@@ -187,6 +187,14 @@ def weighted_loss(logits: Tensor, y: Tensor, earlier: float) -> Tensor:
     return losses[-1] + earlier * losses[:-1].sum()
 
 
-def distance(states: Sequence[Tensor], clean: Tensor) -> Tensor | float:
-    """Σₗ ‖Z⁽ˡ⁾ − X‖², l ≥ 1, over all pixels and images: how far iterates are from the clean images :eq:`eq-fidelity`."""
-    return sum((Z - clean).square().sum() for Z in states[1:])
+def roughness(states: Sequence[Tensor], clean: Tensor) -> Tensor | float:
+    """Σₗ ‖D(Z⁽ˡ⁾ − X)‖², l ≥ 1, with D the differences of pixels that are neighbours in a row or column :eq:`eq-roughness`.
+
+    To lighten or darken a whole region costs its border only; to change each pixel in another way costs much.
+
+    Args:
+        states: Z⁽⁰⁾ … Z⁽ᴸ⁾, each (B, height, width).
+        clean: X, the images without noise (B, height, width).
+    """
+    changes = [Z - clean for Z in states[1:]]
+    return sum(E.diff(dim=axis).square().sum() for E in changes for axis in (-2, -1))
