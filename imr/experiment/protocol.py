@@ -98,7 +98,7 @@ FLOW = Budget(epochs=12, learning_rate=1e-2, weight_decay=0.01, batch_size=128, 
 BUDGETS = {
     "multinomial regression": Budget(epochs=12, learning_rate=2e-2, weight_decay=0.01, batch_size=128),
     "block": FLOW,
-    "block, smooth changes": replace(FLOW, model="block", smoothness=3e-4),
+    "block, smooth changes": replace(FLOW, model="block", smoothness=1e-3),
     "attention alone": FLOW,
     "everything but attention": FLOW,
     "MLP-128": Budget(epochs=12, learning_rate=1e-2, weight_decay=0.01, batch_size=128),
