@@ -94,6 +94,19 @@ def test_code_fits_the_page():
             assert max(map(len, cell.source.splitlines())) <= 84, f"{stem}: {cell.source}"
 
 
+@pytest.mark.parametrize("stem", STEMS)
+def test_every_exercise_waits_for_an_answer_and_judges_its_solution(stem):
+    """An exercise is followed by a cell that waits for an answer, its solution by one that the same judge finds right."""
+    cells = nbformat.read(twins.NOTEBOOKS / f"{stem}.ipynb", as_version=4).cells
+    exercises = [label for cell in cells for label in re.findall(r"{exercise}\n:label: (\S+)", cell.source)]
+    assert len(exercises) >= 3
+    for label in exercises:
+        for directive, says in (("{exercise}\n:label: " + label, "No answer yet"), ("{solution} " + label, "Right")):
+            (place,) = (i for i, cell in enumerate(cells) if directive in cell.source)
+            printed = "".join(output.get("text", "") for output in cells[place + 1].outputs)
+            assert says in printed, f"{label}: the cell after {directive!r}"
+
+
 def test_every_picture_of_a_chapter_has_its_data_compared():
     for stem in STEMS:
         for cell in _code(nbformat.read(twins.NOTEBOOKS / f"{stem}.ipynb", as_version=4)):
