@@ -1,6 +1,6 @@
 # Every target that needs it makes .venv first. PYTHON=python3.12 make ... chooses the interpreter.
 .DEFAULT_GOAL := help
-.PHONY: help book test refresh ledger bench mutants serve clean
+.PHONY: help book test refresh ledger bench mutants live serve clean
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
@@ -42,6 +42,9 @@ bench: $(INSTALLED) ## measure, side by side: closed forms against autograd; tra
 mutants: $(INSTALLED) ## change imr/ in every small way and see which changes the tests miss (takes long)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check mutmut==3.8.1
 	$(BIN)/mutmut run; $(BIN)/mutmut results
+
+live: $(INSTALLED) ## fetch Python for the browser (20 MB, needs npm), so that readers run the SymPy cells in the page
+	$(BIN)/python book/live.py
 
 serve: book ## build the book and serve it on http://localhost:8000
 	$(BIN)/python -m http.server --bind localhost --directory _build/html 8000

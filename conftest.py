@@ -2,11 +2,14 @@
 
 import json
 import os
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
 import nbformat
 import pytest
+from filelock import FileLock
 
 from imr import data
 
@@ -63,3 +66,18 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 @cache
 def _needs_data(notebook: Path) -> bool:
     return nbformat.read(notebook, as_version=4).metadata.get("imr", {}).get("data") == "fashion-mnist"
+
+
+@pytest.fixture(scope="session")
+def html(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The book, built from nothing with warnings as errors; once, whatever the number of processes."""
+    base = tmp_path_factory.getbasetemp()
+    out = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "book"
+    tool = Path(sys.executable).with_name("jupyter-book")
+    command = [str(tool), "build", ".", "--all", "-W", "-n", "--keep-going", "--path-output", str(out)]
+    with FileLock(f"{out}.lock"):
+        if not (out / "built").exists():
+            built = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+            assert built.returncode == 0, built.stdout[-3000:] + built.stderr[-3000:]
+            (out / "built").touch()
+    return out / "_build" / "html"

@@ -1,0 +1,227 @@
+"""The book as a reader sees it: in headless Chromium, driven by Playwright."""
+
+import os
+import re
+import shutil
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import axe_playwright_python
+import pytest
+import torch
+import yaml
+from playwright.sync_api import sync_playwright
+
+from imr import flow, potentials
+
+ROOT = Path(__file__).resolve().parents[1]
+TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
+PAGES = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"])]
+LIVE = {
+    "flow-field": "book/notebooks/04-the-gradient-flow",
+    "step-size": "book/notebooks/05-what-the-flow-does",
+    "splitting": "book/notebooks/07-from-flow-to-block",
+}
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+QUIET = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+QUIET += ["--disable-component-update", "--disable-sync"]
+AXE = next(Path(axe_playwright_python.__file__).parent.glob("*axe.min.js"))
+
+if not CHROMIUM and os.environ.get("IMR_REQUIRE_BROWSER") != "1":
+    pytest.skip("no Chromium on this machine: install your system's package 'chromium'", allow_module_level=True)
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture(scope="module")
+def browser():
+    sandbox = [] if os.geteuid() else ["--no-sandbox"]  # Chromium has none for root
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET + sandbox)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def site(html):
+    """The book on a local server; pages are also opened as files, which readers do."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=html)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture
+def open_page(browser, html):
+    """Open a page from its file, with settings of the browser; what it complained about and asked for is noted."""
+    contexts = []
+
+    def open_page(name, script=True, width=1280, theme="light", address=None):
+        context = browser.new_context(
+            viewport={"width": width, "height": 900}, color_scheme=theme, java_script_enabled=script
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.complaints, page.asked = [], []
+        page.on("console", lambda message: message.type == "error" and page.complaints.append(message.text))
+        page.on("pageerror", lambda error: page.complaints.append(str(error)))
+        page.on("request", lambda request: page.asked.append(request.url))
+        page.goto(f"{address or html.as_uri()}/{name}.html")
+        if script:
+            page.wait_for_selector("html[data-imr=ready]")  # mathematics is typeset, figures are drawn
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_whole(open_page, name):
+    """No complaint, no request to another host, all mathematics typeset, and no scrolling sideways on a phone."""
+    page = open_page(name)
+    assert page.complaints == []
+    assert all(re.match("file:|data:|blob:", address) for address in page.asked)
+    assert page.locator("article .math:not(:has(mjx-container))").count() == 0
+    assert page.locator("mjx-merror, [data-mjx-error]").count() == 0
+    if re.search(r"/\d\d-", name):
+        assert page.locator("article .math").count() > 10
+    page.set_viewport_size({"width": 360, "height": 740})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_axe_finds_no_serious_barrier_in_light_or_dark(open_page, site, name):
+    page = open_page(name, address=site)
+    page.evaluate(AXE.read_text())
+    for theme in ("light", "dark"):
+        page.emulate_media(color_scheme=theme)
+        assert page.evaluate("document.documentElement.dataset.theme") == theme
+        found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+        barriers = [
+            f"{violation['id']} ({violation['impact']}): {node['target']} {node['html'][:120]}"
+            for violation in found
+            if violation["impact"] in ("serious", "critical")
+            for node in violation["nodes"]
+        ]
+        assert barriers == [], theme
+
+
+def test_the_reader_switches_between_light_and_dark(open_page):
+    page = open_page(PAGES[1])
+    ground = "getComputedStyle(document.body).backgroundColor"
+    seen = {page.evaluate(ground)}
+    for _ in range(2):
+        page.locator("button.theme-switch-button:visible").first.click()
+        seen.add(page.evaluate(ground))
+    assert len(seen) == 2
+
+
+def test_search_finds_theorem_1(open_page):
+    page = open_page("search")
+    page.goto(page.url + "?q=Theorem+1")
+    page.wait_for_selector("#search-results li")
+    titles = page.locator("#search-results li").all_inner_texts()
+    assert any("Theorem 1" in title for title in titles)
+
+
+@pytest.mark.parametrize(("figure", "name"), LIVE.items())
+def test_a_slider_moves_and_changes_what_is_shown(open_page, figure, name):
+    page = open_page(name)
+    root = page.locator(f'figure[data-figure="{figure}"]')
+    for number in range(root.locator("input").count()):
+        before = (root.locator("figcaption").inner_text(), root.locator(".panels").inner_html())
+        root.locator("input").nth(number).focus()
+        page.keyboard.press("ArrowRight")
+        after = (root.locator("figcaption").inner_text(), root.locator(".panels").inner_html())
+        assert before[0] != after[0] and before[1] != after[1]
+    assert page.complaints == []
+
+
+@pytest.mark.parametrize(("figure", "name"), LIVE.items())
+def test_a_live_figure_says_something_without_scripts(open_page, figure, name):
+    root = open_page(name, script=False).locator(f'figure[data-figure="{figure}"]')
+    assert len(root.inner_text()) > 100
+
+
+def test_the_start_of_a_token_is_dragged_and_moved_by_keys(open_page):
+    page = open_page(LIVE["flow-field"])
+    root = page.locator('figure[data-figure="flow-field"]')
+    root.scroll_into_view_if_needed()
+    handle = root.locator(".handle")
+    box = handle.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 60, y - 20)
+    page.mouse.up()
+    dragged = handle.get_attribute("aria-valuetext")
+    assert dragged != "feature 1 is -1.50, feature 2 is -1.00"
+    handle.focus()
+    page.keyboard.press("ArrowUp")
+    assert handle.get_attribute("aria-valuetext") != dragged
+
+
+def test_the_pages_compute_what_the_package_computes(open_page):
+    page = open_page(LIVE["flow-field"])
+    theta = torch.tensor(page.evaluate("imr.CORNERS")).double()
+    z = torch.tensor([[0.4, -1.1]]).double()
+    field = flow.linear_field(theta, torch.tensor([1]))
+    there = page.evaluate(f"imr.velocity({z[0].tolist()}, imr.CORNERS, 1)")
+    assert torch.allclose(torch.tensor(there).double(), field(z)[0], atol=1e-12)
+    assert page.evaluate(f"imr.loss({z[0].tolist()}, imr.CORNERS, 1)") == pytest.approx(
+        potentials.linear(z, theta, torch.tensor([1])).item()
+    )
+    assert page.evaluate("imr.certainStep(imr.CORNERS)") == pytest.approx(2 / flow.lipschitz_bound(theta).item())
+    pull, push = flow.shift(theta[1:2]), flow.linear_field(theta, torch.zeros(1, 3).double())
+
+    def repel(h):
+        return lambda Z: flow.trajectory(flow.rk4(push, h / 8), Z, 8)[-1]
+
+    for name, step in (("lie", flow.lie(repel, pull, 0.3)), ("strang", flow.strang(pull, repel, 0.3))):
+        there = page.evaluate(f"imr.{name}(imr.CORNERS, 1, 0.3)({z[0].tolist()})")
+        assert torch.allclose(torch.tensor(there).double(), step(z)[0], atol=1e-12)
+
+
+def test_without_python_beside_the_pages_a_cell_says_how_to_get_it(open_page):
+    page = open_page("book/notebooks/02-the-index-calculus")
+    page.locator("button", has_text="Try it").first.click()
+    page.locator("button", has_text="Run").first.click()
+    assert "make live" in page.locator(".imr-result").inner_text()
+
+
+@pytest.mark.skipif(not (ROOT / "_build" / "live").is_dir(), reason="no Python for the browser: make live")
+def test_a_reader_changes_a_cell_and_runs_it_in_the_page(open_page, site):
+    page = open_page("book/notebooks/02-the-index-calculus", address=site)
+    asked = len(page.asked)
+
+    def attempt(cell, change=None):
+        cell.locator("button", has_text="Try it").click()
+        if change:
+            cell.locator("textarea").fill(change(cell.locator("textarea").input_value()))
+        cell.locator("button", has_text="Run").click()
+        page.wait_for_function(
+            "node => !/^(Loading|Running)/.test(node.textContent)", arg=cell.locator(".imr-result").element_handle()
+        )
+        return cell.locator(".imr-result")
+
+    cells = page.locator("div.cell:has(.imr-cell)")
+    first = attempt(cells.first)
+    first.locator("mjx-container").wait_for()  # the formula of the cell is typeset
+    exercise = cells.filter(has_text="probability(p, q), x[q] and m").first
+    assert "No answer yet" in attempt(exercise).inner_text()
+    exercise.locator("textarea").fill(
+        exercise.locator("textarea").input_value().replace("= ...", "= probability(p, q) * x[q]")
+    )
+    exercise.locator("button", has_text="Run").click()
+    page.wait_for_function(
+        "node => /mean is missing/.test(node.textContent)", arg=exercise.locator(".imr-result").element_handle()
+    )
+    torch_page = "import torch"
+    assert "needs torch" in attempt(cells.nth(1), lambda source: torch_page).inner_text()
+    assert all(address.startswith((site, "data:", "blob:")) for address in page.asked[asked:])
