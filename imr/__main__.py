@@ -158,7 +158,7 @@ def picture(
         Z = torch.stack(models[regime].features(X), dim=1)
     names = [f"{loaded.classes[int(loaded.test.y[i])]}, test image {i}" for i in chosen]
     if out.suffix == ".html":
-        out.write_text(interactive.page(interactive.iterates(Z, names), "Iterates"), encoding="utf-8")
+        out.write_text(interactive.page(interactive.iterates(Z[None], names), "Iterates"), encoding="utf-8")
     else:
         figures.iterates(Z, names).savefig(out, dpi=130)
     print(f"written: {out}")

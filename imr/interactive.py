@@ -19,36 +19,38 @@ class HTML(str):
         return str(self)
 
 
-def iterates(Z: Tensor, names: Sequence[str]) -> HTML:
+def iterates(Z: Tensor, names: Sequence[str], sigmas: Sequence[float] = (0.0,)) -> HTML:
     """Show the iterates of several images, and each one's difference to Z⁽⁰⁾, with a slider over the iterates.
 
-    Without scripts all iterates stand side by side. The slider starts at the last iterate.
+    The reader also chooses the image and the noise, where there are several. Without scripts all iterates at the first
+    noise stand side by side. The slider starts at the last iterate.
 
     Args:
-        Z: (images, L + 1, height, width), pixels in [0, 1].
+        Z: (noise levels, images, L + 1, height, width), pixels in [0, 1].
         names: one for each image; used in the texts for those who do not see the pictures.
+        sigmas: one for each noise level.
 
     Raises:
-        ValueError: not one name for each image.
+        ValueError: not one name for each image, or not one σ for each noise level.
     """
-    if Z.ndim != 4 or len(names) != len(Z):
+    if Z.ndim != 5 or (len(sigmas), len(names)) != Z.shape[:2]:
         raise ValueError(
-            f"Z has shape {tuple(Z.shape)} and there are {len(names)} names, expected (images, L + 1, h, w), a name each"
+            f"Z has shape {tuple(Z.shape)} and there are {len(sigmas)} noise levels and {len(names)} names, "
+            "expected (noise levels, images, L + 1, h, w), a σ and a name each"
         )
-    pixels = Z.numpy()
-    change = pixels - pixels[:, :1]
-    limit = abs(change).max() or 1.0
-    last, rows = Z.shape[1] - 1, []
-    for name, images, differences in zip(map(html.escape, names), pixels, change / limit, strict=True):
-        frames = [
-            f'<span data-iterate="{i}">{_img(_grey(image), f"{name}, iterate {i} of {last}")}'
-            f"{_img(_red_blue(difference), f'{name}, iterate {i} minus iterate 0: red lighter, blue darker')}</span>"
-            for i, (image, difference) in enumerate(zip(images, differences, strict=True))
-        ]
-        rows.append(f"<figure>{''.join(frames)}<figcaption>{name}</figcaption></figure>")
-    body = "\n".join(rows)
+    shown = [html.escape(name) for name in names]
+    limit = (Z - Z[:, :, :1]).abs().max().item() or 1.0  # one scale for all, so that they can be compared
+    noisy = [f", σ = {sigma:g}" if len(sigmas) > 1 else "" for sigma in sigmas]
+    groups = [
+        f'<div data-noise="{i}"{" hidden" * (i > 0)}>'
+        + "".join(_frames(image, name + noise, j, limit) for j, (image, name) in enumerate(zip(images, shown, strict=True)))
+        + "</div>"
+        for i, (images, noise) in enumerate(zip(Z, noisy, strict=True))
+    ]
+    choices = _choice("Image", "image", ["all", *shown]) if len(names) > 1 else ""
+    choices += _choice("Noise σ", "noise", [f"{sigma:g}" for sigma in sigmas]) if len(sigmas) > 1 else ""
     name = "imr-" + hashlib.sha256(f"{names}{Z.shape}".encode()).hexdigest()[:8]
-    return HTML(TEMPLATE.format(id=name, last=last, body=body))
+    return HTML(TEMPLATE.format(id=name, last=Z.shape[2] - 1, choices=choices, body="\n".join(groups)))
 
 
 def page(body: HTML, title: str) -> str:
@@ -62,31 +64,54 @@ def page(body: HTML, title: str) -> str:
 
 TEMPLATE = """<div class="imr-iterates" id="{id}">
 <style>
-.imr-iterates {{ display: flex; flex-wrap: wrap; gap: 1rem; }}
-.imr-iterates p {{ flex-basis: 100%; margin: 0; }}
-.imr-iterates input {{ width: min(20rem, 60%); vertical-align: middle; }}
+.imr-iterates div {{ display: flex; flex-wrap: wrap; gap: 1rem; }}
+.imr-iterates p {{ margin: 0 0 0.5rem; }}
+.imr-iterates label {{ margin-inline-end: 1rem; }}
+.imr-iterates input {{ width: min(16rem, 50%); vertical-align: middle; }}
 .imr-iterates figure {{ margin: 0; }}
 .imr-iterates figcaption {{ text-align: center; }}
 .imr-iterates img {{ width: 112px; height: 112px; display: block; margin: 0 0 4px; image-rendering: pixelated; }}
 .imr-iterates span {{ display: inline-block; }}
 .imr-iterates [hidden] {{ display: none; }}
 </style>
-<p hidden><label>Iterate <input type="range" min="0" max="{last}" step="1" value="{last}"></label>
-<output>{last}</output> of {last}</p>
+<p hidden>{choices}<label>Iterate <input type="range" min="0" max="{last}" step="1" value="{last}">
+<output>{last}</output> of {last}</label></p>
 {body}
 <script>
 (function () {{
   const root = document.getElementById("{id}"), input = root.querySelector("input");
+  const chosen = (name, other) => root.querySelector("select[name=" + name + "]")?.value ?? other;
   const show = function () {{
+    const image = chosen("image", "0"), noise = chosen("noise", "0");
     for (const frame of root.querySelectorAll("[data-iterate]")) frame.hidden = frame.dataset.iterate !== input.value;
+    for (const group of root.querySelectorAll("[data-noise]")) group.hidden = group.dataset.noise !== noise;
+    for (const figure of root.querySelectorAll("figure")) figure.hidden = image !== "0" && figure.dataset.image !== image;
     root.querySelector("output").textContent = input.value;
   }};
-  input.addEventListener("input", show);
+  root.addEventListener("input", show);
   root.querySelector("p").hidden = false;
   show();
 }})();
 </script>
 </div>"""
+
+
+def _choice(label: str, name: str, options: Sequence[str]) -> str:
+    """A labelled list to choose from."""
+    items = "".join(f'<option value="{i}">{option}</option>' for i, option in enumerate(options))
+    return f'<label>{label} <select name="{name}">{items}</select></label>\n'
+
+
+def _frames(image: Tensor, name: str, number: int, limit: float) -> str:
+    """All iterates (L + 1, height, width) of one image, and under each its difference to the first."""
+    pixels = image.numpy()
+    change, last = pixels - pixels[:1], len(pixels) - 1
+    frames = [
+        f'<span data-iterate="{i}">{_img(_grey(iterate), f"{name}, iterate {i} of {last}")}'
+        f"{_img(_red_blue(difference), f'{name}, iterate {i} minus iterate 0: red lighter, blue darker')}</span>"
+        for i, (iterate, difference) in enumerate(zip(pixels, change / limit, strict=True))
+    ]
+    return f'<figure data-image="{number + 1}">{"".join(frames)}<figcaption>{name}</figcaption></figure>'
 
 
 def _grey(image: np.ndarray) -> np.ndarray:

@@ -104,8 +104,8 @@ def frames(page):
 
 
 def test_the_slider_holds_every_iterate_and_its_difference():
-    Z = torch.zeros(2, 3, 4, 4)
-    Z[1, 2] = 1.0
+    Z = torch.zeros(1, 2, 3, 4, 4)
+    Z[0, 1, 2] = 1.0
     page = interactive.iterates(Z, ["Bag", "a < b"])
     pictures = frames(page)
     assert len(pictures) == 12
@@ -119,9 +119,20 @@ def test_the_slider_holds_every_iterate_and_its_difference():
     assert "http" not in page
 
 
-def test_the_slider_wants_a_name_for_each_image():
-    with pytest.raises(ValueError, match="there are 1 names"):
-        interactive.iterates(torch.zeros(2, 3, 4, 4), ["a"])
+def test_the_reader_chooses_image_and_noise():
+    Z = torch.rand(3, 2, 2, 4, 4)
+    page = interactive.iterates(Z, ["Bag", "Coat"], (0.0, 0.1, 0.5))
+    assert "Noise σ" in page and "Image" in page
+    assert re.findall("<option[^>]*>([^<]*)<", page) == ["all", "Bag", "Coat", "0", "0.1", "0.5"]
+    assert [alt for alt, _ in frames(page)][-1].startswith("Coat, σ = 0.5, iterate 1 minus")
+    assert re.findall(r'data-noise="(\d)"( hidden)?', page) == [("0", ""), ("1", " hidden"), ("2", " hidden")]
+    assert "<select" not in interactive.iterates(Z[:1, :1], ["Bag"])
+
+
+@pytest.mark.parametrize(("names", "sigmas"), [(["a"], (0.0,)), (["a", "b"], (0.0, 0.1))])
+def test_the_slider_wants_a_name_for_each_image_and_a_sigma_for_each_level(names, sigmas):
+    with pytest.raises(ValueError, match=f"there are {len(sigmas)} noise levels and {len(names)} names"):
+        interactive.iterates(torch.zeros(1, 2, 3, 4, 4), names, sigmas)
 
 
 def test_losses_draws_each_curve_under_its_name():
