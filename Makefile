@@ -1,6 +1,6 @@
 # Every target that needs it makes .venv first. PYTHON=python3.12 make ... chooses the interpreter.
 .DEFAULT_GOAL := help
-.PHONY: help book test refresh ledger bench mutants live serve clean
+.PHONY: help book test refresh ledger bench mutants live pdf serve clean
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
@@ -45,6 +45,10 @@ mutants: $(INSTALLED) ## change imr/ in every small way and see which changes th
 
 live: $(INSTALLED) ## fetch Python for the browser (20 MB, needs npm), so that readers run the SymPy cells in the page
 	$(BIN)/python book/live.py
+
+pdf: book ## print the whole book to _build/imr.pdf (needs Chromium), and link to it from the title page
+	$(BIN)/python book/pdf.py
+	$(MAKE) book
 
 serve: book ## build the book and serve it on http://localhost:8000
 	$(BIN)/python -m http.server --bind localhost --directory _build/html 8000

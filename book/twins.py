@@ -5,8 +5,12 @@ which the book renders and nbval compares. Timestamps prove nothing after a clon
 """
 
 import argparse
+import json
 import os
 import sys
+import time
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
 import jupytext
@@ -17,6 +21,8 @@ from nbformat import NotebookNode
 
 BOOK = Path(__file__).resolve().parent
 CHAPTERS, NOTEBOOKS = BOOK / "chapters", BOOK / "notebooks"
+STATUS = NOTEBOOKS / "status.json"
+PACKAGES = ("torch", "sympy", "numpy", "matplotlib", "pandas", "scikit-learn")
 CELL_KEYS = ("tags", "mystnb")  # the cell metadata that travels
 COMPARED_LEAST = 3  # a notebook with fewer compared outputs proves too little
 
@@ -48,12 +54,26 @@ def refresh(stem: str) -> Path:
         coalesce_streams=True,
         resources={"metadata": {"path": str(NOTEBOOKS)}},
     )
+    started = time.perf_counter()
     client.execute()
+    seconds = time.perf_counter() - started
     notebook.metadata["language_info"] = language  # the kernel writes its exact version there
     nbformat.validate(notebook)
     twin = NOTEBOOKS / f"{stem}.ipynb"
     nbformat.write(notebook, twin)
+    _note(stem, seconds)
     return twin
+
+
+def _note(stem: str, seconds: float) -> None:
+    """Write down when a chapter was executed, how long it took, and with which versions, for the status page."""
+    status = json.loads(STATUS.read_text(encoding="utf-8")) if STATUS.exists() else {}
+    versions = {"python": ".".join(map(str, sys.version_info[:3])), **{name: version(name) for name in PACKAGES}}
+    today = datetime.now(UTC).date().isoformat()
+    status[stem] = {"refreshed": today, "seconds": round(seconds, 1), "versions": versions}
+    known = {path.stem for path in CHAPTERS.glob("*.md")}
+    kept = {name: status[name] for name in sorted(status) if name in known}
+    STATUS.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
 
 def problems(chapters: Path = CHAPTERS, notebooks: Path = NOTEBOOKS) -> list[str]:

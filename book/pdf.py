@@ -1,0 +1,95 @@
+"""Print the built book to one PDF, ``_build/imr.pdf``, with Chromium: ``python book/pdf.py``."""
+
+import os
+import posixpath
+import shutil
+import sys
+from pathlib import Path
+
+import yaml
+from bs4 import BeautifulSoup
+from playwright.sync_api import sync_playwright
+
+ROOT = Path(__file__).resolve().parents[1]
+HTML, OUT = ROOT / "_build" / "html", ROOT / "_build" / "imr.pdf"
+FOOT = '<div style="font-size: 8px; text-align: center; width: 100%"><span class="pageNumber"></span></div>'
+
+
+def main() -> int:
+    """Run the command line."""
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+    if not chromium:
+        print("no Chromium on this machine: install your system's package 'chromium'", file=sys.stderr)
+        return 1
+    whole = HTML / "whole.html"
+    whole.write_text(one_page(), encoding="utf-8")
+    try:
+        print_page(whole, chromium)
+    finally:
+        whole.unlink()
+    print(f"{OUT.stat().st_size / 2**20:.1f} MiB in {OUT}")
+    return 0
+
+
+def one_page() -> str:
+    """All pages of the book one after another, in the shell of the first; links between them lead to places within."""
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    names = [toc["root"], *(chapter["file"] for part in toc["parts"] for chapter in part["chapters"])]
+    soups = [BeautifulSoup((HTML / f"{name}.html").read_text(encoding="utf-8"), "html.parser") for name in names]
+    articles = []
+    for name, soup in zip(names, soups, strict=True):
+        for attribute in ("src", "href"):
+            for tag in soup.find_all(**{attribute: True}):
+                tag[attribute] = _within(tag[attribute], name, names)
+        article = soup.find("article")
+        article["id"] = _anchor(name)
+        articles.append(article.extract())
+    shell = soups[0]
+    shell.body.clear()
+    shell.body.extend(articles)
+    return str(shell)
+
+
+def _within(address: str, name: str, names: list[str]) -> str:
+    """An address on a page, as it is from the top folder; one of another page becomes a place on this one."""
+    path, mark, place = address.partition("#")
+    if not path or ":" in path:
+        return address
+    target = posixpath.normpath(posixpath.join(posixpath.dirname(name), path))
+    page = target.removesuffix(".html")
+    if page not in names:
+        return target + mark + place
+    return f"#{place}" if place else f"#{_anchor(page)}"
+
+
+def _anchor(name: str) -> str:
+    return f"page-{name.replace('/', '-')}"
+
+
+def print_page(page_file: Path, chromium: str) -> None:
+    """Print with solutions unfolded, code as folded as on the pages, page numbers, and an outline."""
+    sandbox = [] if os.geteuid() else ["--no-sandbox"]  # Chromium has none for root
+    margin = {"top": "16mm", "bottom": "18mm", "left": "16mm", "right": "16mm"}
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--disable-gpu", *sandbox])
+        page = browser.new_page(color_scheme="light")
+        page.goto(page_file.as_uri())
+        page.wait_for_selector("html[data-imr=ready]", timeout=300_000)
+        page.emulate_media(media="print")
+        page.pdf(
+            path=OUT,
+            format="A4",
+            scale=0.75,
+            margin=margin,
+            display_header_footer=True,
+            header_template="<span></span>",
+            footer_template=FOOT,
+            outline=True,
+            tagged=True,
+            print_background=True,
+        )
+        browser.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
