@@ -12,19 +12,34 @@ from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).resolve().parents[1]
 HTML, OUT = ROOT / "_build" / "html", ROOT / "_build" / "imr.pdf"
+NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+NAMES += ("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",)
+NO_CHROMIUM = "no Chromium on this machine: install your system's package 'chromium'"
 FOOT = '<div style="font-size: 8px; text-align: center; width: 100%"><span class="pageNumber"></span></div>'
+
+
+def chromium() -> dict:
+    """How Playwright starts the system's Chromium; a FileNotFoundError if there is none."""
+    found = next(filter(None, map(shutil.which, NAMES)), None)
+    if not found:
+        raise FileNotFoundError(NO_CHROMIUM)
+    quiet = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+    quiet += ["--disable-component-update", "--disable-sync"]
+    sandbox = [] if os.geteuid() else ["--no-sandbox"]  # Chromium has none for root
+    return {"executable_path": found, "args": quiet + sandbox}
 
 
 def main() -> int:
     """Run the command line."""
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-    if not chromium:
-        print("no Chromium on this machine: install your system's package 'chromium'", file=sys.stderr)
+    try:
+        browser = chromium()
+    except FileNotFoundError as error:
+        print(error, file=sys.stderr)
         return 1
     whole = HTML / "whole.html"
     whole.write_text(one_page(), encoding="utf-8")
     try:
-        print_page(whole, chromium)
+        print_page(whole, browser)
     finally:
         whole.unlink()
     print(f"{OUT.stat().st_size / 2**20:.1f} MiB in {OUT}")
@@ -66,12 +81,11 @@ def _anchor(name: str) -> str:
     return f"page-{name.replace('/', '-')}"
 
 
-def print_page(page_file: Path, chromium: str) -> None:
+def print_page(page_file: Path, settings: dict) -> None:
     """Print with solutions unfolded, code as folded as on the pages, page numbers, and an outline."""
-    sandbox = [] if os.geteuid() else ["--no-sandbox"]  # Chromium has none for root
     margin = {"top": "16mm", "bottom": "18mm", "left": "16mm", "right": "16mm"}
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--disable-gpu", *sandbox])
+        browser = playwright.chromium.launch(**settings)
         page = browser.new_page(color_scheme="light")
         page.goto(page_file.as_uri())
         page.wait_for_selector("html[data-imr=ready]", timeout=300_000)

@@ -12,8 +12,11 @@ from bs4 import BeautifulSoup
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "book"))
+import extension  # noqa: E402
+import pdf  # noqa: E402
 import twins  # noqa: E402
 
+CHAPTERS = [c for part in yaml.safe_load((ROOT / "_toc.yml").read_text())["parts"] for c in part["chapters"]]
 STEMS = sorted(path.stem for path in twins.CHAPTERS.glob("*.md"))
 
 
@@ -172,6 +175,43 @@ def test_mathjax_is_served_from_the_book(html):
     page = (html / "book" / "notebooks" / f"{STEMS[1]}.html").read_text()
     source = re.search(r'src="([^"]*mathjax[^"]*)"', page).group(1)
     assert (html / "book" / "notebooks" / source.partition("?")[0]).resolve().is_file()
+
+
+def test_pages_and_site_are_light(html):
+    for page in html.rglob("*.html"):
+        assert page.stat().st_size < 1_000_000, page.name
+    files = [file for file in html.rglob("*") if file.is_file() and "live" not in file.relative_to(html).parts]
+    assert sum(file.stat().st_size for file in files if file.name != "imr.pdf") < 20_000_000
+    on_demand = [file for file in (html / "live").glob("*") if file.is_file()]
+    assert sum(file.stat().st_size for file in on_demand) < 30_000_000
+
+
+def test_the_status_page_knows_every_chapter(html):
+    page = BeautifulSoup((html / "book" / "status.html").read_text(), "html.parser").find("article")
+    assert [f"{row['href']}" for row in page.select("tbody td:first-child a")] == [
+        f"notebooks/{stem}.html" for stem in STEMS
+    ]
+    pinned = dict(re.findall(r"^([\w-]+)==(\S+)$", (ROOT / "requirements.txt").read_text(), re.M))
+    for stem, row in extension.status().items():
+        for name, number in row["versions"].items():
+            assert name == "python" or number.partition("+")[0] == pinned[name], f"{stem}: make refresh CHAPTERS={stem}"
+        chapter = BeautifulSoup((html / "book" / "notebooks" / f"{stem}.html").read_text(), "html.parser")
+        assert row["refreshed"] in chapter.select_one(".imr-refreshed").text
+    md5 = "8d4fb7e6c68d591d4c3dfef9ec88bf0d"  # of the training images, as torchvision knows it
+    assert md5 in page.text
+
+
+def test_links_in_the_printed_book_lead_somewhere(html, monkeypatch):
+    monkeypatch.setattr(pdf, "HTML", html)
+    page = BeautifulSoup(pdf.one_page(), "html.parser")
+    assert (
+        len(page.find_all("article")) == len(STEMS) + sum(not c["file"].startswith("book/notebooks") for c in CHAPTERS) + 1
+    )
+    places = {tag["id"] for tag in page.find_all(id=True)}
+    for link in page.select("article a[href^='#']"):
+        assert link["href"][1:] in places, link
+    for picture in page.select("article img[src]"):
+        assert picture["src"].startswith("data:") or (html / picture["src"]).is_file()
 
 
 def test_every_file_speaks_of_no_machine():

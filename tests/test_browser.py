@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import sys
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -17,6 +18,9 @@ from playwright.sync_api import sync_playwright
 from imr import flow, potentials
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "book"))
+import pdf  # noqa: E402
+
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
 PAGES = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"])]
 LIVE = {
@@ -24,13 +28,10 @@ LIVE = {
     "step-size": "book/notebooks/05-what-the-flow-does",
     "splitting": "book/notebooks/07-from-flow-to-block",
 }
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-QUIET = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-QUIET += ["--disable-component-update", "--disable-sync"]
 AXE = next(Path(axe_playwright_python.__file__).parent.glob("*axe.min.js"))
 
-if not CHROMIUM and os.environ.get("IMR_REQUIRE_BROWSER") != "1":
-    pytest.skip("no Chromium on this machine: install your system's package 'chromium'", allow_module_level=True)
+if not any(map(shutil.which, pdf.NAMES)) and os.environ.get("IMR_REQUIRE_BROWSER") != "1":
+    pytest.skip(pdf.NO_CHROMIUM, allow_module_level=True)
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -40,9 +41,8 @@ class Quiet(SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def browser():
-    sandbox = [] if os.geteuid() else ["--no-sandbox"]  # Chromium has none for root
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET + sandbox)
+        browser = playwright.chromium.launch(**pdf.chromium())
         yield browser
         browser.close()
 
@@ -141,6 +141,18 @@ def test_a_slider_moves_and_changes_what_is_shown(open_page, figure, name):
         after = (root.locator("figcaption").inner_text(), root.locator(".panels").inner_html())
         assert before[0] != after[0] and before[1] != after[1]
     assert page.complaints == []
+
+
+def test_the_reader_moves_through_the_iterates_of_an_image_with_noise(open_page):
+    root = open_page("book/notebooks/11-the-experiment").locator(".imr-iterates")
+    shown = lambda: [picture.get_attribute("alt") for picture in root.locator("img:visible").all()]
+    everything = shown()
+    assert len(everything) == 12 and all("iterate 4" in text for text in everything)
+    root.locator("select[name=noise]").select_option("0.3")
+    root.locator("select[name=image]").select_option("Pullover")
+    root.locator("input").focus()
+    root.page.keyboard.press("ArrowLeft")
+    assert len(shown()) == 2 and all("σ = 0.3, iterate 3" in text for text in shown())
 
 
 @pytest.mark.parametrize(("figure", "name"), LIVE.items())
