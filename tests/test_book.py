@@ -186,6 +186,12 @@ def test_pages_and_site_are_light(html):
     assert sum(file.stat().st_size for file in on_demand) < 30_000_000
 
 
+def test_every_picture_is_described_for_those_who_do_not_see_it(html):
+    for page in html.glob("book/**/*.html"):
+        for picture in BeautifulSoup(page.read_text(), "html.parser").select("article img"):
+            assert len(picture["alt"].split()) >= 4, f"{page.name}: {picture['alt']}"
+
+
 def test_the_status_page_knows_every_chapter(html):
     page = BeautifulSoup((html / "book" / "status.html").read_text(), "html.parser").find("article")
     assert [f"{row['href']}" for row in page.select("tbody td:first-child a")] == [
