@@ -13,6 +13,7 @@ from bs4 import BeautifulSoup
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "book"))
 import extension  # noqa: E402
+import live  # noqa: E402
 import pdf  # noqa: E402
 import twins  # noqa: E402
 
@@ -218,6 +219,26 @@ def test_links_in_the_printed_book_lead_somewhere(html, monkeypatch):
         assert link["href"][1:] in places, link
     for picture in page.select("article img[src]"):
         assert picture["src"].startswith("data:") or (html / picture["src"]).is_file()
+
+
+def test_python_for_the_browser_is_the_one_that_was_checked(tmp_path, monkeypatch, capsys):
+    pinned = (ROOT / "requirements.txt").read_text()
+    asked = set(re.findall(r'"([\w.-]+-none-any)\.zip"', (ROOT / "book" / "_static" / "live.js").read_text()))
+    wheels = {name.removesuffix(".whl") for name in live.SHA256 if name != live.PYODIDE}
+    assert asked == wheels
+    assert all("{}=={}".format(*wheel.split("-")) in pinned for wheel in wheels)
+    monkeypatch.setattr(live, "LIVE", tmp_path / "live")
+    monkeypatch.setattr(live, "fetch", lambda folder: [(folder / name).write_bytes(b"other") for name in live.SHA256])
+    assert live.main() == 1
+    assert "it is not used" in capsys.readouterr().err
+    assert not (tmp_path / "live").exists()
+
+    def no_npm(folder):
+        raise FileNotFoundError("npm")
+
+    monkeypatch.setattr(live, "fetch", no_npm)
+    assert live.main() == 1
+    assert "needs npm" in capsys.readouterr().err
 
 
 def test_every_file_speaks_of_no_machine():
