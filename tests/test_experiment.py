@@ -618,6 +618,6 @@ def test_what_is_committed_is_made_from_the_committed_records(folder):
     for file in folder.glob("*.safetensors"):
         with safe_open(file, "pt") as checkpoint:
             assert checkpoint.metadata()["records"] == report.fingerprint(results)
-        assert file.stat().st_size < 500_000
+        assert file.stat().st_size < 1_000_000
     assert results["environment"]["data_md5"]["t10k-labels-idx1-ubyte.gz"] == "bb300cfdad3c16e7a12a480ee83cd310"
     assert re.fullmatch("[0-9a-f]{7,40}", results["environment"]["git_revision"])
