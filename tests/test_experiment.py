@@ -2,6 +2,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -360,6 +361,15 @@ def test_command_line_writes_results_and_refuses_to_overwrite(command_line):
     assert read_results(folder) == results
 
 
+def test_overwriting_throws_away_the_run_and_nothing_else(digits, short, written, tmp_path):
+    folder = shutil.copytree(written, tmp_path / "run")
+    begin(short, setting := environment(digits, CPU), folder, overwrite=True)
+    (folder / "notes.txt").write_text("mine")
+    (folder / "cases" / "old.json").write_text("[]")
+    begin(short, setting, folder, overwrite=True)
+    assert sorted(file.name for file in folder.rglob("*")) == ["cases", "notes.txt", "run.json"]
+
+
 @pytest.fixture(scope="module")
 def written(outcome, digits, short, tmp_path_factory):
     """A folder with everything that a finished run writes."""
@@ -497,9 +507,6 @@ def test_only_the_same_run_is_resumed(digits, short, tmp_path):
         begin(replace(short, seeds=(5,)), setting, tmp_path, resume=True)
     with pytest.raises(RunError, match=r"another environment.*torch was"):
         begin(short, {**setting, "torch": "1.0"}, tmp_path, resume=True)
-    (tmp_path / "cases" / "old.json").write_text("[]")
-    begin(short, setting, tmp_path, overwrite=True)
-    assert not list((tmp_path / "cases").iterdir())
 
 
 def test_two_processes_train_as_one(command_line, tmp_path):

@@ -24,6 +24,12 @@ from imr.experiment.models import Model, build
 from imr.experiment.protocol import Protocol
 from imr.experiment.training import Case, train
 
+WRITTEN = (
+    *("run.json", "results.json", "table.md", "checkpoint.safetensors", "cases/*"),
+    *(f"{figure}*.png" for figure in ("accuracy", "iterates", "changes", "descent", "confusion")),
+)
+"""What a run leaves in its folder, :func:`imr.experiment.report.write` included; everything else there is the user's."""
+
 
 class RunError(RuntimeError):
     """A folder holds another run, or an unfinished one; the message says which and what to do."""
@@ -45,8 +51,9 @@ def begin(protocol: Protocol, setting: dict, folder: Path, resume: bool = False,
     """
     file, now = folder / "run.json", json.loads(json.dumps({"protocol": asdict(protocol), "environment": setting}))
     if overwrite:
-        for old in (file, folder / "results.json", *folder.glob("cases/*")):
-            old.unlink(missing_ok=True)
+        for pattern in WRITTEN:
+            for old in folder.glob(pattern):
+                old.unlink()
     if not resume and ((folder / "results.json").exists() or file.exists()):
         state = "a finished run" if (folder / "results.json").exists() else "an unfinished run (--resume goes on with it)"
         raise RunError(f"{folder} holds {state} already: choose another --out, or say --overwrite to throw it away")
