@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from imr import bench, data
 from imr.__main__ import app
-from imr.blocks import MultiHeadCrossAttentionBlock, PerceptronBlock, SelfAttentionBlock
+from imr.blocks import CrossAttentionBlock, MultiHeadCrossAttentionBlock, PerceptronBlock, SelfAttentionBlock
 from imr.experiment import report, training
 from imr.experiment.evaluation import confusion, evaluate, noisy
 from imr.experiment.models import CENTRE, MODELS, Flow, IteratedBlock, MultinomialRegression, build, to_images, to_tokens
@@ -211,6 +211,10 @@ def test_every_switch_of_the_flow_reaches_its_block():
     first, second = parts(self_heads=1, labels=False, cross_heads=3, prototypes=5, linear_map=True)
     assert first.C is None and isinstance(second, MultiHeadCrossAttentionBlock)
     assert second.theta.shape == (3, 5, 49) and second.W is None and second.values is None
+    (plain,) = parts(cross_heads=1, prototypes=5, intercepts=False)
+    assert isinstance(plain, CrossAttentionBlock) and plain.theta.shape == (5, 49)
+    with pytest.raises(ValueError, match="without intercepts is plain, expected cross_heads=1, tied=True, sign=-1"):
+        Flow(cross_heads=2, intercepts=False)
     assert Flow(cross_heads=2, splitting="strang", normalise=True).block(49).scheme == "strang"
     assert Flow(cross_heads=2, normalise=True).block(49).normalise
 

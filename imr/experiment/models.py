@@ -51,6 +51,8 @@ class Flow:
         both_reads: keep the transpose term SA* of the quadratic potential.
         cross_heads: heads of cross-attention, the linear potential; 0 for none.
         prototypes: k of each cross-attention head.
+        intercepts: regressions with intercepts b_h and weights λ_h, whose prototypes start far apart. Without, the plain
+            linear model: one head, and prototypes that start small.
         hidden: units of the tied perceptron, the MLP potential; 0 for none.
         activation: of the perceptron.
         linear_map: learn the W of the flow.
@@ -70,6 +72,7 @@ class Flow:
     both_reads: bool = True
     cross_heads: int = 0
     prototypes: int = 8
+    intercepts: bool = True
     hidden: int = 0
     activation: str = "relu"
     linear_map: bool = False
@@ -77,6 +80,11 @@ class Flow:
     sign: int = -1
     splitting: Literal["lie", "strang"] = "lie"
     normalise: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse, with a ValueError, options of which one would be silently without effect."""
+        if not self.intercepts and (self.cross_heads, self.tied, self.sign) != (1, True, -1):
+            raise ValueError("a regression without intercepts is plain, expected cross_heads=1, tied=True, sign=-1")
 
     def block(self, d: int) -> Splitting:
         """Make one iterate for tokens of d features; the linear map belongs to the first attention."""
@@ -86,7 +94,7 @@ class Flow:
             own = {"both_reads": self.both_reads, "tied": self.tied, "sign": self.sign, "linear_map": self.linear_map}
             parts.append(SelfAttentionBlock(d, self.rank, self.self_heads, labels=labels, scale=self.rank**-0.5, **own))
         linear_map = self.linear_map and not self.self_heads
-        if self.cross_heads == 1:
+        if self.cross_heads and not self.intercepts:
             parts.append(CrossAttentionBlock(d, self.prototypes, linear_map=linear_map))
         elif self.cross_heads:
             own = {"linear_map": linear_map, "tied": self.tied, "sign": self.sign}
@@ -207,7 +215,7 @@ def _tokens(make: Callable, **sizes: int) -> Callable[[int, int, int], Model]:
 BLOCK = Flow(cross_heads=8, prototypes=8, hidden=96, sign=0)
 ATTENTION = replace(BLOCK, cross_heads=16, hidden=0)
 SELF = replace(ATTENTION, cross_heads=0, self_heads=4)
-FLAT = Flow(shared=True, grid=1, cross_heads=1)
+FLAT = Flow(shared=True, grid=1, cross_heads=1, intercepts=False)
 
 FLOWS: dict[str, Flow] = {
     "one block iterated": replace(FLAT, prototypes=64),
