@@ -1,12 +1,14 @@
 # Every target that needs it makes .venv first. PYTHON=python3.12 make ... chooses the interpreter.
 .DEFAULT_GOAL := help
-.PHONY: help book test refresh ledger bench mutants live pdf serve clean
+.PHONY: help book test refresh ledger bench mutants live pdf launch serve clean
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 JOBS ?= 2
 # One thread for each process: JOBS processes run side by side, and sums do not depend on the number of cores.
 export OMP_NUM_THREADS ?= 1
+# OWNER/NAME of the project on GitHub, if the book shall have buttons for Colab and Binder.
+export IMR_REPOSITORY
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -49,6 +51,9 @@ live: $(INSTALLED) ## fetch Python for the browser (20 MB, needs npm), so that r
 pdf: book ## print the whole book to _build/imr.pdf (needs Chromium), and link to it from the title page
 	$(BIN)/python book/pdf.py
 	$(MAKE) book
+
+launch: $(INSTALLED) ## write the notebooks that Colab and Binder open to _build/launch: make launch IMR_REPOSITORY=OWNER/NAME
+	$(BIN)/python book/launch.py
 
 serve: book ## build the book and serve it on http://localhost:8000
 	$(BIN)/python -m http.server --bind localhost --directory _build/html 8000

@@ -70,14 +70,15 @@ def _needs_data(notebook: Path) -> bool:
 
 @pytest.fixture(scope="session")
 def html(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The book, built from nothing with warnings as errors; once, whatever the number of processes."""
+    """The book, built from nothing with warnings as errors, as if published; once, whatever the number of processes."""
     base = tmp_path_factory.getbasetemp()
     out = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "book"
     tool = Path(sys.executable).with_name("jupyter-book")
     command = [str(tool), "build", ".", "--all", "-W", "-n", "--keep-going", "--path-output", str(out)]
     with FileLock(f"{out}.lock"):
         if not (out / "built").exists():
-            built = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+            env = os.environ | {"IMR_REPOSITORY": "owner/name"}
+            built = subprocess.run(command, cwd=Path(__file__).parent, env=env, capture_output=True, text=True, check=False)
             assert built.returncode == 0, built.stdout[-3000:] + built.stderr[-3000:]
             (out / "built").touch()
     return out / "_build" / "html"

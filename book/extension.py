@@ -1,12 +1,20 @@
 """What this book adds to Sphinx; named in ``_config.yml``."""
 
+import html
 import json
+import re
 import shutil
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
+import launch
+import ledger
+from docutils import nodes
 from sphinx.application import Sphinx
+from sphinx.config import Config
 
 ROOT = Path(__file__).resolve().parents[1]
 PDF = ROOT / "_build" / "imr.pdf"
@@ -14,12 +22,29 @@ PDF = ROOT / "_build" / "imr.pdf"
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Connect what stands below."""
+    app.connect("config-inited", offer_launch)
     app.connect("source-read", fill_in)
     app.connect("html-page-context", say_when_refreshed)
     app.connect("html-page-context", leave_out_thebe, priority=900)
     app.connect("html-page-context", mend_citation_lists)
+    app.connect("html-page-context", say_what_comes)
+    app.connect("html-page-context", link_witnesses)
     app.connect("build-finished", put_live)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def offer_launch(app: Sphinx, config: Config) -> None:
+    """Give each chapter buttons for Colab and Binder, if the project's public address is known."""
+    if name := launch.repository():
+        config.html_theme_options |= {
+            "repository_url": f"https://github.com/{name}",
+            "repository_branch": launch.BRANCH,
+            "launch_buttons": {
+                "binderhub_url": "https://mybinder.org",
+                "colab_url": "https://colab.research.google.com",
+                "notebook_interface": "jupyterlab",
+            },
+        }
 
 
 def fill_in(app: Sphinx, page: str, source: list[str]) -> None:
@@ -29,6 +54,12 @@ def fill_in(app: Sphinx, page: str, source: list[str]) -> None:
         "<!-- data -->": data_table,
         "<!-- pdf -->": lambda: (
             "{download}`As one PDF <../_build/imr.pdf>`." if PDF.exists() else "`make pdf` makes one PDF of it."
+        ),
+        "<!-- launch -->": lambda: (
+            "The rocket at the top of a chapter opens it on Colab or Binder, where its first cell sets everything up."
+            if launch.repository()
+            else "This copy of the book does not know the project's public address, so it has no buttons for Colab and "
+            "Binder; `IMR_REPOSITORY=OWNER/NAME make book` makes them."
         ),
     }
     for comment, make in made.items():
@@ -80,6 +111,51 @@ def leave_out_thebe(app: Sphinx, page: str, template: str, context: dict[str, An
 def mend_citation_lists(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object) -> None:
     """The entries of a list must be list items for those who hear the page; docutils gives them a role that is outdated."""
     context["body"] = context.get("body", "").replace('role="doc-biblioentry"', 'role="listitem"')
+
+
+def say_what_comes(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object) -> None:
+    """Put under the links to the chapters before and after what one is able to do with them: their first objective."""
+    _, before, after = app.builder.relations.get(page) or (None, None, None)
+    for side, neighbour in (("prev", before), ("next", after)):
+        if context.get(side) and (objective := _objective(app, neighbour)):
+            title = f'{context[side]["title"]}<span class="imr-objective">{objective}</span>'
+            context[side] = context[side] | {"title": title}
+
+
+def _objective(app: Sphinx, page: str | None) -> str | None:
+    """The first item of what a chapter says that one will be able to do, as HTML; None for a page that says nothing."""
+    tips = list(app.env.get_doctree(page).findall(nodes.admonition)) if page else []
+    if not (tips and tips[0].next_node(nodes.list_item)):
+        return None
+    pieces = [
+        f'<span class="math notranslate nohighlight">\\({html.escape(piece.astext())}\\)</span>'
+        if isinstance(piece, nodes.math)
+        else html.escape(piece.astext())
+        for piece in tips[0].next_node(nodes.list_item)[0].children
+    ]
+    return "".join(pieces).rstrip(";.")
+
+
+def link_witnesses(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object) -> None:
+    """End each statement that is a claim of the ledger with links to what proves and checks it."""
+    if not page.startswith("book/notebooks/"):
+        return
+    there = app.builder.get_relative_uri(page, "book/witnesses")
+    for label, own in groupby(sorted(ledger.claims(), key=itemgetter("label")), itemgetter("label")):
+        links = "; ".join(_witnesses(claim, there) for claim in own)
+        statement = rf'(<div class="proof [\w ]*" id="{label}">.*?</section>)'
+        ending = f'<p class="imr-witnesses">Witnesses: {links}.</p>'
+        context["body"] = re.sub(statement, lambda found, end=ending: found[1] + end, context["body"], count=1, flags=re.S)
+
+
+def _witnesses(claim: dict[str, str], there: str) -> str:
+    name = claim["id"]
+    proof = "proof in part" if "proved" in claim else "proof by machine"
+    links = [] if "by_hand" in claim else [f'<a href="{there}#symbolic-{name}">{proof}</a>']
+    links.append(f'<a href="{there}#check-{name}">check and control</a>')
+    if name in ledger.cells():
+        links.append(f'<a href="#cell-{name}">cell</a>')
+    return ", ".join(links)
 
 
 def put_live(app: Sphinx, error: Exception | None) -> None:

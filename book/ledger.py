@@ -10,6 +10,7 @@ import ast
 import json
 import sys
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import nbformat
@@ -54,6 +55,7 @@ def problems(outcomes: dict[str, dict[str, str]]) -> list[str]:
     return found
 
 
+@cache
 def cells() -> dict[str, str]:
     """The chapter that has a cell with the tag claim-<id>, for each claim: id to the stem of the notebook."""
     found = {}

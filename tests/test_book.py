@@ -1,4 +1,5 @@
 import copy
+import importlib.util
 import re
 import subprocess
 import sys
@@ -10,9 +11,13 @@ import pytest
 import yaml
 from bs4 import BeautifulSoup
 
+from imr import data
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "book"))
 import extension  # noqa: E402
+import launch  # noqa: E402
+import ledger  # noqa: E402
 import live  # noqa: E402
 import pdf  # noqa: E402
 import twins  # noqa: E402
@@ -206,6 +211,84 @@ def test_the_status_page_knows_every_chapter(html):
         assert row["refreshed"] in chapter.select_one(".imr-refreshed").text
     md5 = "8d4fb7e6c68d591d4c3dfef9ec88bf0d"  # of the training images, as torchvision knows it
     assert md5 in page.text
+
+
+def test_each_chapter_opens_on_colab_and_binder(html, tmp_path):
+    launch.write("owner/name", tmp_path)
+    for stem in STEMS:
+        page = BeautifulSoup((html / "book" / "notebooks" / f"{stem}.html").read_text(), "html.parser")
+        colab, binder = (page.select_one(f"a[href*='{host}']")["href"] for host in ("colab", "mybinder"))
+        file = f"book/notebooks/{stem}.ipynb"
+        assert colab.endswith(f"/github/owner/name/blob/launch/{file}")
+        assert "/gh/owner/name/launch?" in binder and binder.endswith(file)
+        first, *rest = nbformat.read(tmp_path / file, as_version=4).cells
+        assert rest == nbformat.read(twins.NOTEBOOKS / f"{stem}.ipynb", as_version=4).cells
+        assert ("data.download()" in first.source) == any("data.load(" in cell.source for cell in rest)
+    for path in (twins.BOOK / "results").rglob("*.json"):
+        assert (tmp_path / path.relative_to(ROOT)).read_bytes() == path.read_bytes()
+    assert (tmp_path / "requirements.txt").read_text() == "imr @ git+https://github.com/owner/name\n"
+
+
+def test_the_set_up_cell_installs_on_a_bare_machine_only(tmp_path, monkeypatch):
+    launch.write("owner/name", tmp_path)
+    source = nbformat.read(tmp_path / "book" / "notebooks" / f"{STEMS[-1]}.ipynb", as_version=4).cells[0].source
+    ran = []
+    (tmp_path / "content" / "imr-book" / "book" / "notebooks").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "content")
+    monkeypatch.setattr(subprocess, "run", lambda command, check: ran.append(" ".join(command)))
+    monkeypatch.setattr(data, "is_present", lambda: False)
+    monkeypatch.setattr(data, "download", lambda: ran.append("download"))
+    exec(source, {})
+    assert ran == ["download"]
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    exec(source, {})
+    clone, install, fetched = ran[1:]
+    assert clone == "git clone --quiet --depth 1 --branch launch https://github.com/owner/name imr-book"
+    assert install.endswith("-m pip install --quiet -r imr-book/requirements.txt") and fetched == "download"
+    assert Path.cwd() == tmp_path / "content" / "imr-book" / "book" / "notebooks"
+
+
+@pytest.mark.parametrize(("address", "says"), [("", "is not set, expected OWNER/NAME"), ("imr", "is 'imr', expected")])
+def test_launch_needs_an_address(monkeypatch, capsys, address, says):
+    monkeypatch.setenv("IMR_REPOSITORY", address)
+    assert launch.main() == 2
+    assert says in capsys.readouterr().err
+
+
+def test_a_book_without_an_address_says_so(html, monkeypatch):
+    text = (ROOT / "book" / "index.md").read_text()
+    for address, says in (("", "has no buttons"), ("owner/name", "The rocket")):
+        monkeypatch.setenv("IMR_REPOSITORY", address)
+        extension.fill_in(None, "book/index", filled := [text])
+        assert says in filled[0] and "<!--" not in filled[0]
+
+
+def test_the_way_on_says_what_the_next_chapter_teaches(html):
+    for stem in STEMS[:-1]:
+        page = BeautifulSoup((html / "book" / "notebooks" / f"{stem}.html").read_text(), "html.parser")
+        after = page.select_one("a.right-next")
+        there = BeautifulSoup(((html / "book" / "notebooks") / after["href"]).read_text(), "html.parser")
+        objective = there.select_one("article .admonition li").get_text().strip().rstrip(";.")
+        assert after.select_one(".imr-objective").get_text() == objective
+
+
+def test_every_claim_is_linked_from_its_statement(html):
+    pages = {p: BeautifulSoup(p.read_text(), "html.parser") for p in (html / "book").rglob("*.html")}
+    ids = {path: {tag["id"] for tag in page.find_all(id=True)} for path, page in pages.items()}
+    for claim in ledger.claims():
+        ((path, statement),) = (
+            (p, page.select_one(f"#{claim['label']}")) for p, page in pages.items() if claim["label"] in ids[p]
+        )
+        links = [link["href"].partition("#") for link in statement.select(".imr-witnesses a")]
+        reached = {anchor for file, _, anchor in links if anchor in ids[(path.parent / (file or path.name)).resolve()]}
+        kinds = ("check", "cell") if "by_hand" in claim else ("check", "cell", "symbolic")
+        assert {f"{kind}-{claim['id']}" for kind in kinds} <= reached
+
+
+def test_what_a_reader_can_do_is_tested_in_a_browser():
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "README.md").read_text()))
+    assert len(named) >= 8
+    assert named <= set(re.findall(r"^def (test_\w+)", (ROOT / "tests" / "test_browser.py").read_text(), re.M))
 
 
 def test_links_in_the_printed_book_lead_somewhere(html, monkeypatch):

@@ -1,5 +1,6 @@
 """The book as a reader sees it: in headless Chromium, driven by Playwright."""
 
+import io
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ import axe_playwright_python
 import pytest
 import torch
 import yaml
+from PIL import Image, ImageStat
 from playwright.sync_api import sync_playwright
 
 from imr import flow, potentials
@@ -122,12 +124,42 @@ def test_the_reader_switches_between_light_and_dark(open_page):
     assert len(seen) == 2
 
 
+def test_curves_are_dark_in_dark_mode_and_pictures_stay_what_they_are(open_page):
+    def brightness(picture):
+        with Image.open(io.BytesIO(picture.screenshot())) as shot:
+            return ImageStat.Stat(shot.convert("L")).mean[0] / 255
+
+    for theme, curve_is_light in (("light", True), ("dark", False)):
+        page = open_page("book/notebooks/11-the-experiment", theme=theme)
+        curve, *_ = page.locator("figure img:not(.picture)").all()
+        picture, *_ = page.locator("figure img.picture").all()
+        assert (brightness(curve) > 0.5) == curve_is_light
+        assert brightness(picture) > 0.5
+
+
 def test_search_finds_theorem_1(open_page):
     page = open_page("search")
     page.goto(page.url + "?q=Theorem+1")
     page.wait_for_selector("#search-results li")
     titles = page.locator("#search-results li").all_inner_texts()
     assert any("Theorem 1" in title for title in titles)
+
+
+def test_a_statement_leads_to_its_proof_its_check_and_its_cell(open_page):
+    page = open_page("book/notebooks/03-theorem-1")
+    links = page.locator("#thm-1 .imr-witnesses a")
+    seen = []
+    for number in range(links.count()):
+        link = links.nth(number)
+        seen.append(link.inner_text())
+        link.click()
+        target = page.locator(":target")
+        target.wait_for()
+        place = target.locator("xpath=following-sibling::*[1]") if target.inner_text() == "" else target
+        assert re.search("theorem-1|claim|def test|assert", place.inner_text())
+        page.go_back()
+        page.wait_for_selector("html[data-imr=ready]")
+    assert seen == ["proof by machine", "check and control", "cell"]
 
 
 @pytest.mark.parametrize(("figure", "name"), LIVE.items())
@@ -207,33 +239,40 @@ def test_without_python_beside_the_pages_a_cell_says_how_to_get_it(open_page):
     assert "make live" in page.locator(".imr-result").inner_text()
 
 
-@pytest.mark.skipif(not (ROOT / "_build" / "live").is_dir(), reason="no Python for the browser: make live")
+needs_live = pytest.mark.skipif(not (ROOT / "_build" / "live").is_dir(), reason="no Python for the browser: make live")
+
+
+def attempt(cell, change=None):
+    """Open a cell, change its code and run it; give back where its result stands."""
+    if (first := cell.locator("button", has_text="Try it")).count():
+        first.click()
+    if change:
+        cell.locator("textarea").fill(change(cell.locator("textarea").input_value()))
+    cell.locator("button", has_text="Run").click()
+    result = cell.locator(".imr-result")
+    cell.page.wait_for_function("node => !/^(Loading|Running)/.test(node.textContent)", arg=result.element_handle())
+    return result
+
+
+@needs_live
 def test_a_reader_changes_a_cell_and_runs_it_in_the_page(open_page, site):
     page = open_page("book/notebooks/02-the-index-calculus", address=site)
     asked = len(page.asked)
-
-    def attempt(cell, change=None):
-        cell.locator("button", has_text="Try it").click()
-        if change:
-            cell.locator("textarea").fill(change(cell.locator("textarea").input_value()))
-        cell.locator("button", has_text="Run").click()
-        page.wait_for_function(
-            "node => !/^(Loading|Running)/.test(node.textContent)", arg=cell.locator(".imr-result").element_handle()
-        )
-        return cell.locator(".imr-result")
-
     cells = page.locator("div.cell:has(.imr-cell)")
-    first = attempt(cells.first)
-    first.locator("mjx-container").wait_for()  # the formula of the cell is typeset
-    exercise = cells.filter(has_text="probability(p, q), x[q] and m").first
-    assert "No answer yet" in attempt(exercise).inner_text()
-    exercise.locator("textarea").fill(
-        exercise.locator("textarea").input_value().replace("= ...", "= probability(p, q) * x[q]")
-    )
-    exercise.locator("button", has_text="Run").click()
-    page.wait_for_function(
-        "node => /mean is missing/.test(node.textContent)", arg=exercise.locator(".imr-result").element_handle()
-    )
-    torch_page = "import torch"
-    assert "needs torch" in attempt(cells.nth(1), lambda source: torch_page).inner_text()
+    attempt(cells.first).locator("mjx-container").wait_for()  # the formula of the cell is typeset
+    assert attempt(cells.first, lambda source: "6 * 7").inner_text() == "42"
+    needs_torch = attempt(cells.nth(1), lambda source: "import torch")
+    assert "needs torch" in needs_torch.inner_text()
+    assert needs_torch.locator("a").get_attribute("href").endswith("launch/book/notebooks/02-the-index-calculus.ipynb")
     assert all(address.startswith((site, "data:", "blob:")) for address in page.asked[asked:])
+
+
+@needs_live
+def test_an_answer_is_judged_in_the_page_and_its_mistake_named(open_page, site):
+    page = open_page("book/notebooks/02-the-index-calculus", address=site)
+    exercise = page.locator("div.cell:has(.imr-cell)").filter(has_text="probability(p, q), x[q] and m").first
+    assert "No answer yet" in attempt(exercise).inner_text()
+    wrong = attempt(exercise, lambda source: source.replace("= ...", "= probability(p, q) * x[q]"))
+    assert "mean is missing" in wrong.inner_text()
+    right = attempt(exercise, lambda source: source.replace("* x[q]", "* (x[q] - m)"))
+    assert "Right" in right.inner_text()

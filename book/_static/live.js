@@ -19,7 +19,7 @@ def run(source):
             if last is not None:
                 value = eval(compile(ast.Expression(last.value), "<cell>", "eval"), space)
         except ModuleNotFoundError as error:
-            failed = f"This cell needs {error.name}, which does not run in a browser. Download the notebook (arrow at the top) and run it on your machine or in Colab."
+            failed = f"This cell needs {error.name}, which does not run in a browser. Download the notebook (arrow at the top) and run it on your machine, or in Colab."
         except NameError as error:
             failed = f"{error}. Perhaps an earlier cell needs torch, which does not run in a browser."
         except BaseException as error:
@@ -126,7 +126,13 @@ run
       formula.className = "tex2jax_process";
       window.MathJax?.typesetPromise?.([formula]);
     } else if (value !== null) add("pre", value);
-    if (failed) add("p", failed).className = "failed";
+    if (failed) {
+      const words = add("p", failed), colab = document.querySelector('.dropdown-launch-buttons a[href*="colab"]');
+      words.className = "failed";
+      if (colab && /does not run in a browser/.test(failed)) {
+        words.append(" ", Object.assign(document.createElement("a"), { href: colab.href, textContent: "Open it there." }));
+      }
+    }
     if (!out.hasChildNodes()) add("p", "Done; the cell prints nothing.");
   }
 
