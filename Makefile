@@ -1,6 +1,6 @@
 # Every target that needs it makes .venv first. PYTHON=python3.12 make ... chooses the interpreter.
 .DEFAULT_GOAL := help
-.PHONY: help book test refresh ledger bench mutants live pdf launch serve clean
+.PHONY: help book test assign grade refresh ledger bench mutants live pdf launch serve clean
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
@@ -29,6 +29,13 @@ test: $(INSTALLED) ## run everything: linter, unit tests, text against notebook,
 	$(BIN)/ruff format --check --quiet
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 	$(BIN)/python book/ledger.py check
+
+assign: $(INSTALLED) ## student version, solution and autograder of the assignments in dist/: make assign [NAME=01-theorem-1]
+	$(BIN)/python book/assign.py $(NAME)
+
+grade: $(INSTALLED) ## grade a folder of notebooks: make grade SUBMISSIONS=DIR [NAME=01-theorem-1] [GRADES=grades]
+	@test -n "$(SUBMISSIONS)" || { echo "make grade SUBMISSIONS=DIR: name the folder of notebooks" >&2; exit 2; }
+	$(BIN)/python book/grade.py "$(SUBMISSIONS)" --out "$(or $(GRADES),grades)" $(if $(NAME),--assignment $(NAME))
 
 refresh: $(INSTALLED) ## execute chapters anew into book/notebooks: make refresh [CHAPTERS="03-theorem-1 ..."]
 	$(BIN)/python book/twins.py refresh $(CHAPTERS)

@@ -12,6 +12,7 @@ from zipfile import ZipFile
 
 import launch
 import ledger
+import slides
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
@@ -30,6 +31,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("html-page-context", say_what_comes)
     app.connect("html-page-context", link_witnesses)
     app.connect("build-finished", put_live)
+    app.connect("build-finished", make_slides)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -92,7 +94,9 @@ def say_when_refreshed(app: Sphinx, page: str, template: str, context: dict[str,
     """End each chapter with when it was last executed, and with which versions."""
     row = status().get(Path(page).name)
     if row and page.startswith("book/notebooks/"):
-        context["body"] += f'<p class="imr-refreshed">Last refreshed on {row["refreshed"]} with {_versions(row)}.</p>\n'
+        name = Path(page).name
+        lecture = f' <a href="../../slides/{name}.html">Slides</a>.' if name in slides.names() else ""
+        context["body"] += f'<p class="imr-refreshed">Last refreshed on {row["refreshed"]} with {_versions(row)}.{lecture}</p>\n'
 
 
 def _versions(row: dict[str, Any]) -> str:
@@ -167,3 +171,9 @@ def put_live(app: Sphinx, error: Exception | None) -> None:
     with ZipFile(live / "imr.zip", "w") as archive:
         for room in ("__init__", "symbolic", "check"):
             archive.write(ROOT / "imr" / f"{room}.py", f"imr/{room}.py")
+
+
+def make_slides(app: Sphinx, error: Exception | None) -> None:
+    """Make the lecture slides from the pages that have just been built."""
+    if not error and app.builder.name == "html":
+        slides.write(Path(app.outdir))

@@ -1,0 +1,467 @@
+"""Grade a folder of notebooks: ``python book/grade.py SUBMISSIONS [--assignment NAME] [--out grades]``.
+
+Each notebook runs in a process of its own, with limits on time, memory and output, and without the environment of whoever
+grades. The tests are those of ``dist/NAME/autograder.zip``, run by Otter's own classes on what the notebook has left behind,
+so the points are those of Gradescope and ``otter run``. A notebook that breaks gets a line that says how, and harms no other.
+
+This guards against accidents, not against malice: a notebook may read and write what the user who grades may, and reach the
+network. The instructor's guide says what to do about that.
+"""
+
+import argparse
+import csv
+import json
+import multiprocessing
+import os
+import re
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import psutil
+from tqdm import tqdm
+
+ROOT = Path(__file__).resolve().parents[1]
+DIST = ROOT / "dist"
+PRELOADED = ["grade", "torch", "sympy", "matplotlib.pyplot", "scipy.special", "IPython.core.interactiveshell", "otter.test_files"]
+PRELOADED += ["imr.check", "imr.attention", "imr.flow", "imr.data", "imr.figures"]
+HEAD = ("student", "question", "points", "of", "what failed")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one submission may use.
+
+    Args:
+        seconds: wall-clock time for the whole notebook and its tests; then it is killed.
+        cell_seconds: for one cell, or the tests of one question; then that is interrupted and the rest goes on.
+        memory: bytes beyond what the empty process has.
+        printed: characters for one cell; then it is interrupted.
+        file: bytes of a submission, and of a file that it writes.
+    """
+
+    seconds: float = 120
+    cell_seconds: float = 30
+    memory: int = 4 * 2**30
+    printed: int = 1_000_000
+    file: int = 50 * 2**20
+
+
+@dataclass
+class Report:
+    """What grading a submission found.
+
+    Args:
+        student: name.
+        assignment: its name, empty where it cannot be told.
+        points: for each question the points it got and how many there are.
+        failed: for each question what failed, as the student may read it.
+        trouble: what happened outside of the tests: cells that raised, or why the whole could not be graded.
+    """
+
+    student: str
+    assignment: str = ""
+    points: dict[str, tuple[float, float]] = field(default_factory=dict)
+    failed: dict[str, list[str]] = field(default_factory=dict)
+    trouble: list[str] = field(default_factory=list)
+
+
+class GradeError(RuntimeError):
+    """Nothing can be graded; the message says why and what to do."""
+
+
+class Interrupted(BaseException):
+    """A cell took too long or printed too much. Not an ``Exception``, so that few notebooks catch it."""
+
+
+def grade(
+    folder: Path,
+    out: Path,
+    assignment: str | None = None,
+    jobs: int = 1,
+    limits: Limits | None = None,
+    dist: Path = DIST,
+) -> list[Report]:
+    """Grade every file of a folder, and write ``grades.csv``, ``totals.csv`` and ``feedback/`` as the results come.
+
+    Args:
+        folder: of submissions: notebooks, or a folder for each student.
+        out: for the results.
+        assignment: which it is; by default each notebook says.
+        jobs: how many at a time.
+        limits: for each submission.
+        dist: where ``make assign`` has put the autograders.
+
+    Raises:
+        GradeError: there is nothing to grade, or no autograder.
+    """
+    submissions = find(folder)
+    tests = Tests(dist, assignment)
+    (out / "feedback").mkdir(parents=True, exist_ok=True)
+    reports: dict[str, Report] = {}
+    with ThreadPoolExecutor(jobs) as pool, tqdm(None, "grading", len(submissions), unit="notebook") as bar, tests:
+        running = [
+            pool.submit(_supervise, student, file, assignment, tests, limits or Limits()) for student, file in submissions
+        ]
+        for done in as_completed(running):
+            report = done.result()
+            reports[report.student] = report
+            write(sorted(reports.values(), key=lambda r: r.student), out)
+            bar.update()
+    return list(reports.values())
+
+
+def find(folder: Path) -> list[tuple[str, Path]]:
+    """The submissions in a folder: (student, file), a student being a file or a folder of the folder, by its name."""
+    if not folder.is_dir():
+        raise GradeError(f"{folder} is no folder: name the one that holds the submissions")
+    found = []
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith((".", "_")):
+            continue
+        own = sorted(p for p in path.rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts) if path.is_dir() else [path]
+        found += [(path.stem if len(own) == 1 else f"{path.name}-{file.stem}", file) for file in own or [path]]
+    if not found:
+        raise GradeError(f"{folder} is empty: expected notebooks, or a folder with a notebook for each student")
+    often = Counter(student for student, _ in found)
+    return [(student if often[student] == 1 else file.name, file) for student, file in found]
+
+
+class Tests:
+    """The tests of the assignments, unpacked from ``dist/NAME/autograder.zip`` as long as they are needed."""
+
+    def __init__(self, dist: Path, assignment: str | None) -> None:
+        """See that there are any, of this assignment if it is named; a GradeError says what to do if not."""
+        self.archives = {path.parent.name: path for path in sorted(dist.glob("*/autograder.zip"))}
+        if not self.archives or (assignment and assignment not in self.archives):
+            known = f"; there are {', '.join(self.archives)}" if self.archives else ""
+            raise GradeError(f"no autograder {f'of {assignment} ' if assignment else ''}in {dist}: make assign{known}")
+        self.folder = Path(tempfile.mkdtemp(prefix="imr-tests-"))
+
+    def __enter__(self) -> "Tests":
+        """Unpack."""
+        for name, archive in self.archives.items():
+            with zipfile.ZipFile(archive) as packed:
+                packed.extractall(self.folder / name, [n for n in packed.namelist() if n.startswith("tests/")])
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Remove."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def of(self, assignment: str) -> list[Path]:
+        """The test files of an assignment."""
+        return sorted((self.folder / assignment / "tests").glob("*.py"))
+
+    def worth(self, assignment: str) -> dict[str, float]:
+        """The points of each question."""
+        return {file.stem: float(re.search(r"^points = (.+)$", file.read_text(), re.M)[1]) for file in self.of(assignment)}
+
+
+def _read_tests(files: list[Path]) -> dict[Path, Any]:
+    from otter.test_files import ExceptionTestFile
+
+    return {file: ExceptionTestFile.from_file(str(file)) for file in files}
+
+
+@cache
+def _server() -> multiprocessing.context.ForkServerContext:
+    """Where processes come from: one that has imported what notebooks import, which takes seconds, and run nothing."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    return context
+
+
+def _supervise(student: str, file: Path, assignment: str | None, tests: Tests, limits: Limits) -> Report:
+    """Grade one submission in a process, which is killed with all its children when its time is over."""
+    report = Report(student)
+    try:
+        report.assignment = assignment or _assignment(file, limits)
+        if report.assignment not in tests.archives:
+            raise GradeError(f"is of the assignment {report.assignment!r}, expected one of {', '.join(tests.archives)}")
+    except GradeError as error:
+        report.trouble.append(str(error))
+        return report
+    worth = tests.worth(report.assignment)
+    report.points = {question: (0.0, points) for question, points in worth.items()}
+    receiver, sender = _server().Pipe(duplex=False)
+    home = tempfile.mkdtemp(prefix="imr-grade-")
+    process = _server().Process(target=_run, args=(file.resolve(), tests.of(report.assignment), home, limits, sender))
+    try:
+        process.start()
+        sender.close()
+        found = _wait(process, receiver, limits)
+        report.points |= {question: (points, worth[question]) for question, points in found["points"].items()}
+        report.failed, report.trouble = found["failed"], found["trouble"]
+    except GradeError as error:
+        report.trouble.append(str(error))
+    finally:
+        _kill(process)
+        shutil.rmtree(home, ignore_errors=True)
+    return report
+
+
+def _assignment(file: Path, limits: Limits) -> str:
+    """Which assignment a notebook is of, as ``make assign`` has written into it."""
+    if file.is_dir():
+        raise GradeError("a folder without a notebook")
+    if file.suffix != ".ipynb":
+        raise GradeError(f"not a notebook: {file.name}")
+    if file.stat().st_size > limits.file:
+        raise GradeError(f"the file has {file.stat().st_size >> 20} MiB, more than {limits.file >> 20}: not opened")
+    try:
+        notebook = json.loads(file.read_text(encoding="utf-8"))
+        cells, metadata = notebook["cells"], notebook["metadata"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise GradeError(f"not a notebook: {file.name} cannot be read ({type(error).__name__})") from error
+    try:
+        return metadata["otter"]["assignment_name"]
+    except (KeyError, TypeError) as error:
+        raise GradeError(f"does not say which assignment it is ({len(cells)} cells): NAME=… says it for all") from error
+
+
+def _wait(process: Any, receiver: Connection, limits: Limits) -> dict:
+    """What the process found; a GradeError if it ended without, or went on too long."""
+    try:
+        if receiver.poll(limits.seconds):
+            return receiver.recv()
+    except (EOFError, OSError):
+        process.join(5)
+        code = process.exitcode
+        killed = f"killed by {signal.Signals(-code).name}" if code and code < 0 else f"it ended itself, code {code}"
+        raise GradeError(f"the notebook ended its process ({killed}); nothing was graded") from None
+    raise GradeError(f"stopped after {limits.seconds:g} s: a loop that does not end? Nothing was graded")
+
+
+def _kill(process: Any) -> None:
+    """End a process and all that it has started."""
+    try:
+        family = psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        family = []
+    for pid in [process.pid, *(child.pid for child in family)]:
+        for kill in (os.killpg, os.kill):
+            try:
+                kill(pid, signal.SIGKILL)
+            except (ProcessLookupError, PermissionError):
+                continue
+    process.join()
+    process.close()
+
+
+def _run(file: Path, tests: list[Path], home: str, limits: Limits, sender: Connection) -> None:
+    """Run a notebook and then its tests, in a process of its own."""
+    os.setsid()
+    _confine(home, limits)
+    suite = _read_tests(tests)  # before anything of the notebook has run
+    found = {"points": {}, "failed": {}, "trouble": []}
+    names = _execute(json.loads(file.read_text(encoding="utf-8")), limits, found["trouble"])
+    for path, test in suite.items():
+        points, failed = _mark(test, names, limits)
+        found["points"][path.stem] = points
+        if failed:
+            found["failed"][path.stem] = failed
+    sender.send(found)
+    sender.close()
+    os._exit(0)  # whatever threads or exit handlers the notebook has left
+
+
+def _confine(home: str, limits: Limits) -> None:
+    """Set the limits, a folder of its own, an empty environment, and no terminal."""
+    kept = {name: os.environ[name] for name in ("PATH", "LANG", "IMR_DATA") if name in os.environ}
+    os.environ.clear()
+    os.environ.update(kept, HOME=home, TMPDIR=home, MPLBACKEND="agg", OMP_NUM_THREADS="1")
+    os.chdir(home)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for number in (0, 1, 2):
+        os.dup2(nothing, number)
+    cpu = int(limits.seconds) + 5
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limits.file, limits.file))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform == "linux":
+        memory = psutil.Process().memory_info().vms + limits.memory
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+
+
+def _execute(notebook: dict, limits: Limits, trouble: list[str]) -> dict[str, Any]:
+    """Run the cells in their order, those that Otter ignores left out, and return the names that they leave behind."""
+    import matplotlib.pyplot as plt
+    import torch
+    from IPython.core.interactiveshell import InteractiveShell
+    from traitlets.config import Config
+
+    torch.set_num_threads(1)
+    shell = InteractiveShell.instance(config=Config(HistoryManager={"enabled": False}, InteractiveShell={"cache_size": 0}))
+    shell.showtraceback = shell.showsyntaxerror = lambda *_, **__: None
+    code = [cell for cell in notebook["cells"] if isinstance(cell, dict) and cell.get("cell_type") == "code"]
+    for number, cell in enumerate(code, 1):
+        if "otter_ignore" in cell.get("metadata", {}).get("tags", []):
+            continue
+        error = _within(lambda source=_source(cell): _run_cell(shell, source), limits)
+        plt.close("all")
+        if error and not isinstance(error, NotImplementedError):
+            trouble.append(f"code cell {number}: {type(error).__name__}: {_short(error)}")
+    return shell.user_ns
+
+
+def _source(cell: dict) -> str:
+    source = cell.get("source", "")
+    return source if isinstance(source, str) else "".join(source)
+
+
+def _run_cell(shell: Any, source: str) -> None:
+    result = shell.run_cell(source, store_history=False)
+    if error := result.error_before_exec or result.error_in_exec:
+        raise error
+
+
+def _mark(test: Any, names: dict[str, Any], limits: Limits) -> tuple[float, list[str]]:
+    """Run the tests of a question on what a notebook has left; its points, and what failed."""
+    if error := _within(lambda: test.run(names), limits):
+        return 0.0, [f"the tests were stopped: {_short(error)}"]
+    wrong = [result for result in test.test_case_results if not result.passed]
+    if wrong and all("\nNotImplementedError:" in result.message for result in wrong):
+        return test.score, ["no answer"]
+    failed = []
+    for result in wrong:
+        name = result.test_case.body.test_func.__name__.removeprefix("test_").replace("_", " ")
+        if result.test_case.hidden:
+            failed.append(f"a hidden test: {result.test_case.failure_message or name}")
+        else:
+            failed.append(f"{name}: {result.message.strip().splitlines()[-1][:300]}")
+    return test.score, failed
+
+
+def _within(act: Callable[[], None], limits: Limits) -> BaseException | None:
+    """Do something within the limits of a cell; what it raised."""
+    try:
+        with _alarm(limits.cell_seconds), _paper(limits.printed):
+            act()
+    except BaseException as error:
+        return error
+    return None
+
+
+@contextmanager
+def _alarm(seconds: float) -> Iterator[None]:
+    """Raise Interrupted after so many seconds, and again each second, for code that catches it."""
+
+    def ring(signum: int, frame: FrameType | None) -> None:
+        raise Interrupted(f"interrupted after {seconds:g} s")
+
+    signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds, 1)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+@contextmanager
+def _paper(length: int) -> Iterator[None]:
+    """Throw away what is printed, and raise Interrupted when it is too much."""
+
+    class Paper:
+        encoding, errors, left = "utf-8", "strict", length
+
+        def write(self, text: str) -> int:
+            self.left -= len(text)
+            if self.left < 0:
+                raise Interrupted(f"printed more than {length:,} characters")
+            return len(text)
+
+        def flush(self) -> None:
+            pass
+
+        def isatty(self) -> bool:
+            return False
+
+    kept = sys.stdout, sys.stderr
+    sys.stdout = sys.stderr = Paper()
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = kept
+
+
+def _short(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+def write(reports: list[Report], out: Path) -> None:
+    """Write the tables, each in one move, and a page of feedback for each student."""
+    rows, totals = [], []
+    for r in reports:
+        remark = "; ".join(r.trouble)
+        got, there = (sum(column) for column in zip(*r.points.values(), strict=True)) if r.points else (0.0, 0.0)
+        if not r.points or (remark and not r.failed and not got):
+            rows.append((r.student, "", 0, f"{there:g}", remark))
+        rows += [(r.student, q, f"{p:g}", f"{of:g}", "; ".join(r.failed.get(q, []))) for q, (p, of) in r.points.items()]
+        totals.append((r.student, r.assignment, f"{got:g}", f"{there:g}", remark))
+        _move(out / "feedback" / f"{r.student}.md", _feedback(r, got, there))
+    for name, head, table in (
+        ("grades.csv", HEAD, rows),
+        ("totals.csv", ("student", "assignment", "points", "of", "remark"), totals),
+    ):
+        part = out / f"{name}.part"
+        with part.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([head, *table])
+        os.replace(part, out / name)
+
+
+def _feedback(r: Report, got: float, there: float) -> str:
+    lines = [f"# {r.assignment or 'Not graded'}: {r.student}", "", f"{got:g} of {there:g} points.", ""]
+    for question, (points, of) in r.points.items():
+        lines.append(f"- {question}: {points:g} of {of:g}")
+        lines += [f"  - {what}" for what in r.failed.get(question, [])]
+    if r.trouble:
+        lines += ["", "When the notebook was run from top to bottom:", "", *(f"- {what}" for what in r.trouble)]
+    return "\n".join(lines) + "\n"
+
+
+def _move(file: Path, text: str) -> None:
+    part = file.with_suffix(".part")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, file)
+
+
+def main() -> int:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("submissions", type=Path, help="folder of notebooks, or of a folder for each student")
+    parser.add_argument("--assignment", metavar="NAME", help="which assignment; default: what each notebook says")
+    parser.add_argument("--out", type=Path, default=Path("grades"), help="folder for the results (default: %(default)s)")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="notebooks at a time (default: all cores)")
+    parser.add_argument("--seconds", type=float, default=Limits.seconds, help="for one notebook (default: %(default)g)")
+    parser.add_argument("--memory", type=float, default=Limits.memory / 2**30, help="GiB for one (default: %(default)g)")
+    given = parser.parse_args()
+    limits = Limits(seconds=given.seconds, cell_seconds=given.seconds / 4, memory=int(given.memory * 2**30))
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    started = time.perf_counter()
+    try:
+        reports = grade(given.submissions, given.out, given.assignment, max(1, given.jobs), limits)
+    except GradeError as error:
+        print(error, file=sys.stderr)
+        return 2
+    broken = sum(not r.points for r in reports)
+    print(f"{len(reports)} notebooks in {time.perf_counter() - started:.0f} s, {broken} of them not graded: {given.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,383 @@
+"""The assignments: student version, solution and autograder of each come from one source and agree."""
+
+import base64
+import copy
+import csv
+import json
+import re
+import sys
+import zipfile
+from pathlib import Path
+
+import nbformat
+import otter.run
+import pytest
+import yaml
+
+from imr import data
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "book"))
+import assign  # noqa: E402
+import grade  # noqa: E402
+
+WRONG = yaml.safe_load((ROOT / "tests" / "wrong_answers.yml").read_text(encoding="utf-8"))
+NEEDS_DATA = {name for name in assign.names() if assign.read(name).metadata.imr.get("data")}
+NAMES = [
+    pytest.param(name, marks=pytest.mark.fashion_mnist if name in NEEDS_DATA else ()) for name in assign.names()
+]
+IDS = [f"{wrong['question']}: {wrong['mistake']}" for wrong in WRONG]
+FIRST = "01-theorem-1"
+
+
+def present(name):
+    return name not in NEEDS_DATA or data.is_present()
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    return assign.build_wheel(tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="module")
+def dist(tmp_path_factory, wheel):
+    """What ``make assign`` writes, of each assignment whose data are here."""
+    folder = tmp_path_factory.mktemp("dist")
+    for name in filter(present, assign.names()):
+        assign.assign(name, wheel, folder)
+    return folder
+
+
+def solution(dist, name):
+    return nbformat.read(dist / name / "solution" / f"{name}.ipynb", as_version=4)
+
+
+def student(dist, name):
+    return nbformat.read(dist / name / "student" / f"{name}.ipynb", as_version=4)
+
+
+def answered(dist, name, question, code):
+    """The solution with another answer to one question."""
+    notebook, function = solution(dist, name), re.match(r"(?:def|class) (\w+)", code)[1]
+    (cell,) = (c for c in notebook.cells if re.search(rf"^(def|class) {function}\b", c.source, re.M))
+    assert "otter_assign_solution_cell" in cell.metadata.tags, question
+    cell.source = code
+    return notebook
+
+
+@pytest.fixture(scope="module")
+def reports(dist, tmp_path_factory):
+    """The reports on good, blank, wrong, copied and reordered notebooks, by student; and the folder of the tables."""
+    folder, out = tmp_path_factory.mktemp("submissions"), tmp_path_factory.mktemp("grades")
+    for name in filter(present, assign.names()):
+        whole = solution(dist, name)
+        nbformat.write(whole, folder / f"solved-{name}.ipynb")
+        nbformat.write(student(dist, name), folder / f"blank-{name}.ipynb")
+        copied = copy.deepcopy(whole)
+        copied.cells = [copy.deepcopy(cell) for cell in whole.cells for _ in range(2)]
+        nbformat.write(copied, folder / f"copied-{name}.ipynb")
+        shuffled = copy.deepcopy(whole)
+        begin, rest = whole.cells[:3], whole.cells[3:]
+        answers = [c for c in rest if "for-tests" in c.metadata.get("tags", [])] + rest[::-1]
+        shuffled.cells = [*begin, *answers, *rest[::-1]]
+        nbformat.write(shuffled, folder / f"shuffled-{name}.ipynb")
+    for number, wrong in enumerate(WRONG):
+        if present(wrong["assignment"]):
+            notebook = answered(dist, wrong["assignment"], wrong["question"], wrong["code"])
+            nbformat.write(notebook, folder / f"wrong-{number}.ipynb")
+    found = grade.grade(folder, out, jobs=2, dist=dist)
+    return {report.student: report for report in found}, out
+
+
+def lost(report):
+    return {question: of - points for question, (points, of) in report.points.items() if points != of}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("kind", ["solved", "copied", "shuffled"])
+def test_a_solution_gets_all_points_in_any_order(reports, kind, name):
+    report = reports[0][f"{kind}-{name}"]
+    assert report.points and lost(report) == {}, report.failed
+    if kind != "shuffled":  # there the picture is drawn before what it needs
+        assert report.trouble == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_untouched_blank_gets_nothing_and_says_so(reports, name):
+    report = reports[0][f"blank-{name}"]
+    assert {points for points, _ in report.points.values()} == {0}
+    assert {what for failed in report.failed.values() for what in failed} == {"no answer"}
+    assert report.trouble == []
+
+
+@pytest.mark.parametrize(
+    ("number", "wrong"),
+    [
+        pytest.param(n, w, marks=pytest.mark.fashion_mnist if w["assignment"] in NEEDS_DATA else ())
+        for n, w in enumerate(WRONG)
+    ],
+    ids=IDS,
+)
+def test_a_wrong_answer_loses_its_points_and_no_others(reports, number, wrong):
+    report = reports[0][f"wrong-{number}"]
+    assert lost(report) == {wrong["question"]: wrong["loses"]}, report.failed
+    assert len(report.failed[wrong["question"]]) == wrong["loses"]
+
+
+def test_there_are_wrong_answers_to_each_assignment():
+    assert len(WRONG) >= 20
+    assert {wrong["assignment"] for wrong in WRONG} == set(assign.names())
+
+
+def test_the_tables_hold_what_the_reports_say(reports):
+    found, out = reports
+    with (out / "grades.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == sum(len(report.points) for report in found.values())
+    for row in rows:
+        points, of = found[row["student"]].points[row["question"]]
+        assert (float(row["points"]), float(row["of"])) == (points, of)
+        assert bool(row["what failed"]) == (points < of)
+    with (out / "totals.csv").open(encoding="utf-8") as file:
+        totals = {row["student"]: float(row["points"]) for row in csv.DictReader(file)}
+    assert totals == {name: sum(points for points, _ in report.points.values()) for name, report in found.items()}
+    feedback = (out / "feedback" / f"blank-{FIRST}.md").read_text(encoding="utf-8")
+    assert "0 of 16 points" in feedback and "no answer" in feedback
+
+
+@pytest.mark.parametrize("which", [f"solved-{FIRST}", "wrong-0", "wrong-9"])
+def test_otter_finds_the_same_points(dist, reports, tmp_path, which):
+    folder = tmp_path / "submission"
+    folder.mkdir()
+    number = which.partition("-")[2]
+    wrong = WRONG[int(number)] if number.isdigit() else None
+    notebook = answered(dist, FIRST, wrong["question"], wrong["code"]) if wrong else solution(dist, FIRST)
+    nbformat.write(notebook, folder / f"{FIRST}.ipynb")
+    archive = str(dist / FIRST / "autograder.zip")
+    found = otter.run.main(str(folder / f"{FIRST}.ipynb"), autograder=archive, output_dir=None, no_logo=True)
+    scores = {name: (result.score, result.possible) for name, result in found.results.items()}
+    assert scores == reports[0][which].points
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_of_the_solution_or_a_hidden_test_is_with_the_student(dist, name):
+    source = assign.read(name)
+    secret, inside = set(), False
+    for cell in source.cells:
+        for line in map(str.strip, cell.source.splitlines()):
+            inside = (inside or line.startswith("# BEGIN SOLUTION")) and not line.startswith("# END SOLUTION")
+            if inside and cell.cell_type == "code":
+                secret.add(line)
+    hidden = [test for question in assign.questions(source).values() for test in question.tests if test.hidden]
+    secret |= {line.strip() for test in hidden for line in test.source.splitlines()} | {test.message for test in hidden}
+    public = {line.strip() for line in _visible(source).splitlines()}
+    secret = {line for line in secret if len(line) > 12} - public
+    assert len(secret) > 20
+    raw = [file.read_bytes() for file in (dist / name / "student").rglob("*") if file.is_file() and file.suffix != ".whl"]
+    raw += [s.encode() for s in _strings(json.loads(raw[0]))]
+    raw += [base64.b64decode(s) for s in _pictures(json.loads(raw[0]))]
+    for line in secret:
+        forms = {line.encode(), json.dumps(line)[1:-1].encode(), json.dumps(line, ensure_ascii=False)[1:-1].encode()}
+        assert not any(form in text for form in forms for text in raw), line
+
+
+def _visible(source):
+    """What a source shows to students: all but solutions and hidden tests."""
+    parts = []
+    for cell in source.cells:
+        if cell.cell_type != "raw" and "hidden: true" not in cell.source:
+            parts.append(re.sub(r"# BEGIN SOLUTION.*?# END SOLUTION", "", cell.source, flags=re.S))
+    return "\n".join(parts)
+
+
+def _strings(value):
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield from (s for pair in value.items() for part in pair for s in _strings(part))
+    elif isinstance(value, list):
+        yield "".join(part for part in value if isinstance(part, str))
+        yield from (s for part in value for s in _strings(part))
+
+
+def _pictures(notebook):
+    return [image for cell in notebook["cells"] for file in cell.get("attachments", {}).values() for image in file.values()]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_student_sees_blanks_the_expected_picture_and_no_output(dist, name):
+    notebook = student(dist, name)
+    blanks = sum(cell.source.count(assign.BLANK) for cell in notebook.cells)
+    assert blanks >= len(assign.questions(assign.read(name)))
+    assert not any(cell.get("outputs") or cell.get("execution_count") for cell in notebook.cells)
+    pictures = [base64.b64decode(image) for image in _pictures(notebook)]
+    assert pictures and all(picture.startswith(b"\x89PNG") for picture in pictures)
+    for cell in notebook.cells:
+        for file in cell.get("attachments", {}):
+            alt = re.search(rf"!\[(.+)\]\(attachment:{file}\)", cell.source, re.S)[1]
+            assert len(alt.split()) > 8
+    assert [file.suffix for file in (dist / name / "student").iterdir() if file.suffix != ".ipynb"] == [".whl"]
+
+
+def test_the_wheel_holds_the_package_and_nothing_else(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        inside = {name.partition("/")[0] for name in archive.namelist()}
+    assert {name.partition("-")[0] for name in inside} == {"imr"}
+
+
+@pytest.mark.parametrize("name", assign.names())
+def test_titles_say_the_points_and_minutes(name):
+    source = assign.read(name)
+    text = "\n".join(cell.source for cell in source.cells if cell.cell_type == "markdown")
+    said = [(int(p), int(m)) for p, m in re.findall(r"^## \d\. .* \((\d+) points?, (\d+) minutes\)$", text, re.M)]
+    asked = assign.questions(source).values()
+    assert [points for points, _ in said] == [question.points for question in asked]
+    assert [question.points for question in asked] == [len(question.tests) for question in asked]
+    assert 75 <= sum(minutes for _, minutes in said) <= source.metadata.imr.minutes == 90
+    for question in asked:
+        assert any(not test.hidden for test in question.tests) and any(test.hidden for test in question.tests)
+        assert all(test.message for test in question.tests if test.hidden)
+
+
+def test_twice_gives_the_same_bytes(dist, wheel, tmp_path):
+    assert assign.build_wheel(tmp_path).read_bytes() == wheel.read_bytes()
+    again = assign.assign(FIRST, wheel, tmp_path / "dist")
+    files = sorted(path.relative_to(again) for path in again.rglob("*") if path.is_file())
+    assert len(files) == 5
+    for file in files:
+        assert (again / file).read_bytes() == (dist / FIRST / file).read_bytes(), file
+
+
+def test_a_solution_that_fails_a_test_is_not_handed_out(wheel, tmp_path, monkeypatch):
+    text = (assign.EXERCISES / f"{FIRST}.md").read_text(encoding="utf-8")
+    right = "return torch.diag(s) - torch.outer(s, s)"
+    assert right in text
+    (tmp_path / f"{FIRST}.md").write_text(text.replace(right, "return torch.diag(s * (1 - s))"), encoding="utf-8")
+    monkeypatch.setattr(assign, "EXERCISES", tmp_path)
+    (tmp_path / "dist" / FIRST).mkdir(parents=True)
+    (tmp_path / "dist" / FIRST / "kept").touch()
+    with pytest.raises(assign.CellExecutionError, match="4 of 4 numbers are wrong"):
+        assign.assign(FIRST, wheel, tmp_path / "dist")
+    assert [path.name for path in (tmp_path / "dist" / FIRST).iterdir()] == ["kept"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nbgrader_gets_the_same_points(dist, name):
+    notebook = nbformat.read(dist / name / "nbgrader" / f"{name}.ipynb", as_version=4)
+    marks = [cell.metadata.nbgrader for cell in notebook.cells if "nbgrader" in cell.metadata]
+    assert len({mark.grade_id for mark in marks}) == len(marks)
+    asked = assign.questions(assign.read(name)).values()
+    assert sum(mark.get("points", 0) for mark in marks) == sum(question.points for question in asked)
+    text = "\n".join(cell.source for cell in notebook.cells)
+    for kind, number in (
+        ("SOLUTION", sum(mark.solution for mark in marks)),
+        ("HIDDEN TESTS", sum(test.hidden for question in asked for test in question.tests)),
+    ):
+        assert text.count(f"### BEGIN {kind}") == text.count(f"### END {kind}") == number
+
+
+BAD = {
+    "leaves": ("import os; os._exit(0)", "ended its process (it ended itself, code 0)"),
+    "crashes": ("import ctypes; ctypes.string_at(0)", "killed by SIGSEGV"),
+    "will-not-stop": ("sum(range(10**15))", "stopped after 15 s"),  # a loop in C sees no signal
+}
+PARTLY = {
+    "loops": ("while True: pass", "interrupted after 4 s"),
+    "prints": ("while True: print('x' * 10**6)", "printed more than 1,000,000 characters"),
+    "shows": ("'x' * 10**7", "printed more than 1,000,000 characters"),
+    "eats": ("hog = bytearray(16 * 2**30)", "MemoryError"),
+    "eats-tensors": ("hog = torch.ones(2**32)", "RuntimeError"),
+    "writes": ("open('big', 'wb').write(bytes(60 * 2**20))", "File too large"),
+    "asks": ("input('name? ')", "EOFError"),
+    "raises": ("1 / 0", "ZeroDivisionError"),
+    "is-no-python": ("this is no Python", "SyntaxError"),
+    "exits": ("raise SystemExit", "SystemExit"),
+}
+BROKEN = {
+    "empty.ipynb": (b"", "cannot be read"),
+    "essay.ipynb": (b"My solution: I could not do it.", "cannot be read"),
+    "list.ipynb": (b"[1, 2]", "cannot be read"),
+    "binary.ipynb": (bytes(range(256)), "cannot be read"),
+    "scan.pdf": (b"%PDF-1.7", "not a notebook: scan.pdf"),
+    "other.ipynb": (b'{"cells": [], "metadata": {}}', "does not say which assignment"),
+    "foreign.ipynb": (b'{"cells": [], "metadata": {"otter": {"assignment_name": "hw9"}}}', "'hw9', expected one of"),
+}
+
+
+@pytest.fixture(scope="module")
+def harmed(dist, tmp_path_factory):
+    """Reports on notebooks that do harm, beside two that do not."""
+    folder, out = tmp_path_factory.mktemp("bad"), tmp_path_factory.mktemp("bad-grades")
+    (folder / "good").mkdir()
+    nbformat.write(solution(dist, FIRST), folder / "good" / "any name.ipynb")
+    for name, (code, _) in (BAD | PARTLY).items():
+        notebook = solution(dist, FIRST)
+        notebook.cells.insert(4, nbformat.v4.new_code_cell(code))
+        nbformat.write(notebook, folder / f"{name}.ipynb")
+    for name, (content, _) in BROKEN.items():
+        (folder / name).write_bytes(content)
+    few = solution(dist, FIRST)
+    few.cells = [cell for cell in few.cells if "q" not in cell.source or "def jacobian" in cell.source]
+    nbformat.write(few, folder / "deleted.ipynb")
+    child = solution(dist, FIRST)
+    marker = folder.parent / f"{folder.name}-marker"
+    code = f"import subprocess\nsubprocess.Popen(['sh', '-c', 'sleep 3; touch {marker}'], start_new_session=True)"
+    child.cells.append(nbformat.v4.new_code_cell(code))
+    nbformat.write(child, folder / "leaves-a-child.ipynb")
+    nbformat.write(solution(dist, FIRST), folder / "zz-last.ipynb")
+    limits = grade.Limits(seconds=15, cell_seconds=4)
+    found = grade.grade(folder, out, jobs=2, limits=limits, dist=dist)
+    return {report.student: report for report in found}, out, marker
+
+
+@pytest.mark.parametrize("name", ["good", "zz-last"])
+def test_harm_does_not_spread(harmed, name):
+    assert lost(harmed[0][name]) == {} and harmed[0][name].trouble == []
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_notebook_that_cannot_be_graded_gets_a_line(harmed, name):
+    report = harmed[0][name]
+    assert {points for points, _ in report.points.values()} == {0}
+    assert len(report.trouble) == 1 and BAD[name][1] in report.trouble[0]
+    with (harmed[1] / "grades.csv").open(encoding="utf-8") as file:
+        (row,) = (row for row in csv.DictReader(file) if row["student"] == name and not row["question"])
+    assert row["what failed"] == report.trouble[0]
+
+
+@pytest.mark.parametrize("name", PARTLY)
+def test_a_bad_cell_costs_nothing_but_itself(harmed, name):
+    report = harmed[0][name]
+    assert lost(report) == {}
+    assert len(report.trouble) == 1 and PARTLY[name][1] in report.trouble[0], report.trouble
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_is_no_notebook_gets_a_line(harmed, name):
+    report = harmed[0][Path(name).stem]
+    assert not report.points and len(report.trouble) == 1 and BROKEN[name][1] in report.trouble[0]
+
+
+def test_deleted_cells_cost_their_own_points(harmed):
+    report = harmed[0]["deleted"]
+    assert report.points["q2_jacobian"] == (2, 2)
+    assert sum(points for points, _ in report.points.values()) < 16
+
+
+def test_a_process_left_behind_is_ended(harmed):
+    assert lost(harmed[0]["leaves-a-child"]) == {}
+    assert not harmed[2].exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [(["nowhere"], "is no folder"), (["empty"], "is empty"), (["full", "--assignment", "05-x"], "no autograder of 05-x")],
+)
+def test_grading_nothing_says_why(tmp_path, monkeypatch, capsys, given, says):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "a.ipynb").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["grade.py", *given])
+    assert grade.main() == 2
+    assert says in capsys.readouterr().err
