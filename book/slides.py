@@ -116,7 +116,7 @@ def _piece(asked: str, name: str, pages: dict[str, BeautifulSoup]) -> str:
         if label == "figure":
             found = [figure for figure in soup.select("figure") if _caption(figure) == rest]
         elif label == "live":
-            found = soup.select(f'figure[data-figure="{rest}"], figure.imr-{rest}')
+            found = soup.select(f'figure[data-figure="{rest}"], div.imr-{rest}')
         elif label.startswith("cell-"):
             found = soup.select(f"div.cell#{label}")
         elif label.startswith("eq-"):
@@ -147,7 +147,8 @@ def _moved(piece: Tag, page: str, output: bool = False) -> str:
                 there = posixpath.normpath(posixpath.join(CHAPTERS, path)) if path else f"{CHAPTERS}/{page}.html"
                 tag[attribute] = f"../{there}{mark}{place}"
     for tag in copy.find_all(id=True):
-        del tag["id"]
+        if "imr-iterates" not in tag.get("class", []):  # whose script finds it by its id
+            del tag["id"]
     for tag in copy.find_all("section"):  # which reveal.js would take for slides
         tag.name = "div"
     return str(copy)
