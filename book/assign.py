@@ -22,12 +22,12 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import jupytext
 import nbformat
-import otter.assign
 import yaml
 from launch import FETCH, repository
 from nbclient import NotebookClient
@@ -47,7 +47,7 @@ from pathlib import Path
 if importlib.util.find_spec("imr") is None:
     package = "{package}"
     if package.endswith(".whl") and not Path(package).exists():
-        raise FileNotFoundError(f"{{package}} came with this notebook: put it into the same folder (on Colab: drag it to Files)")
+        raise FileNotFoundError(f"{{package}} came with this notebook: put it beside it (on Colab: drag it to Files)")
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", package], check=True)
 """
 
@@ -80,7 +80,8 @@ def read(name: str) -> NotebookNode:
     notebook = jupytext.read(EXERCISES / f"{name}.md", fmt="md:myst")
     _number(notebook)
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
-    notebook.metadata = nbformat.from_dict({"kernelspec": kernel, "language_info": {"name": "python"}, "imr": notebook.metadata.imr})
+    own = {"kernelspec": kernel, "language_info": {"name": "python"}, "imr": notebook.metadata.imr}
+    notebook.metadata = nbformat.from_dict(own)
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     return notebook
 
@@ -99,6 +100,11 @@ def questions(notebook: NotebookNode) -> dict[str, Question]:
         elif inside:
             question.tests.append(_test(cell.source))
     return found
+
+
+def text(notebook: NotebookNode) -> str:
+    """The prose of a notebook."""
+    return "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
 
 
 def _test(source: str) -> Test:
@@ -134,7 +140,8 @@ def assign(name: str, wheel: Path, out: Path = DIST) -> Path:
         student = nbformat.read(there / "out" / "student" / f"{name}.ipynb", as_version=4)
         _blank(student, asked, wheel.name, _pictures(solution))
         _write(student, made / "student" / f"{name}.ipynb")
-        shutil.copyfile(wheel, made / "student" / wheel.name)
+        for part in ("student", "nbgrader"):
+            shutil.copyfile(wheel, made / part / wheel.name)
         _write(nbgrader(source, wheel.name), made / "nbgrader" / f"{name}.ipynb")
         (archive,) = (there / "out" / "autograder").glob("*.zip")
         _pack(archive, made / "autograder.zip", _prelude(source))
@@ -159,6 +166,8 @@ def build_wheel(folder: Path) -> Path:
 
 def _run_otter(name: str, source: NotebookNode, wheel: Path, folder: Path) -> None:
     """Let Otter make its student and autograder notebooks, and the autograder's archive, in ``folder/out``."""
+    import otter.assign  # here, since the book's build reads sources, too, and this takes seconds
+
     folder.mkdir()
     shutil.copyfile(wheel, folder / wheel.name)
     config = {
@@ -199,7 +208,7 @@ def _blank(notebook: NotebookNode, asked: dict[str, Question], package: str, pic
     _set_up(notebook, package)
 
 
-def _put_tests(notebook: NotebookNode, asked: dict[str, Question], shown: "callable") -> None:
+def _put_tests(notebook: NotebookNode, asked: dict[str, Question], shown: Callable[[Test], bool]) -> None:
     cells = []
     for cell in notebook.cells:
         check = re.fullmatch(r'grader\.check\("(\w+)"\)', cell.source)

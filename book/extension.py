@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
+import assign
 import launch
 import ledger
 import slides
@@ -54,6 +55,9 @@ def fill_in(app: Sphinx, page: str, source: list[str]) -> None:
     made = {
         "<!-- status -->": status_table,
         "<!-- data -->": data_table,
+        "<!-- assignments -->": assignments_table,
+        "<!-- objectives -->": objectives_table,
+        "<!-- decks -->": decks_list,
         "<!-- pdf -->": lambda: (
             "{download}`As one PDF <../_build/imr.pdf>`." if PDF.exists() else "`make pdf` makes one PDF of it."
         ),
@@ -90,13 +94,47 @@ def data_table() -> str:
     return "\n".join(["| file of Fashion-MNIST | MD5 |", "|---|---|", *rows])
 
 
+def assignments_table() -> str:
+    """A row for each assignment: chapters, points, minutes and the titles of its questions."""
+    rows = ["| assignment | chapters | points | minutes | questions |", "|---|---|---|---|---|"]
+    for name in assign.names():
+        source = assign.read(name)
+        title, *titles = re.findall(r"^##? (?:\d\. )?(.+?)(?: \(\d+ points.*)?$", assign.text(source), re.M)
+        chapters = ", ".join(f"{{doc}}`{stem[:2]} <notebooks/{stem}>`" for stem in source.metadata.imr.chapters)
+        points = sum(question.points for question in assign.questions(source).values())
+        asked = "; ".join(titles[: len(assign.questions(source))])
+        rows.append(f"| **{title}** (`{name}`) | {chapters} | {points} | {source.metadata.imr.minutes} | {asked} |")
+    return "\n".join(rows)
+
+
+def decks_list() -> str:
+    """Links to the slides."""
+    links = [f'<a href="../slides/{name}.html">{int(name[:2])}</a>' for name in slides.names()]
+    return f"Slides by chapter: {', '.join(links)}."
+
+
+def objectives_table() -> str:
+    """A row for each chapter: what one can do after it, the exercises that check that, and the assignment."""
+    rows = ["| chapter | you can then | exercises | assignment |", "|---|---|---|---|"]
+    asked = {name: assign.read(name).metadata.imr.chapters for name in assign.names()}
+    for stem in status():
+        text = (ROOT / "book" / "chapters" / f"{stem}.md").read_text(encoding="utf-8")
+        tip = text.partition("What you will be able to do\n:class: tip\n")[2].partition("\n\n")[0]
+        can = " ".join(line.removeprefix("- ").strip() for line in tip.splitlines()).rstrip(".")
+        exercises = ", ".join(f"{{ref}}`{label}`" for label in re.findall(r"{exercise}\n:label: (\S+)", text))
+        then = ", ".join(f"`{name}`" for name, chapters in asked.items() if stem in chapters)
+        rows.append(f"| {{doc}}`notebooks/{stem}` | {can} | {exercises} | {then} |")
+    return "\n".join(rows)
+
+
 def say_when_refreshed(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object) -> None:
     """End each chapter with when it was last executed, and with which versions."""
     row = status().get(Path(page).name)
     if row and page.startswith("book/notebooks/"):
         name = Path(page).name
         lecture = f' <a href="../../slides/{name}.html">Slides</a>.' if name in slides.names() else ""
-        context["body"] += f'<p class="imr-refreshed">Last refreshed on {row["refreshed"]} with {_versions(row)}.{lecture}</p>\n'
+        refreshed = f"Last refreshed on {row['refreshed']} with {_versions(row)}."
+        context["body"] += f'<p class="imr-refreshed">{refreshed}{lecture}</p>\n'
 
 
 def _versions(row: dict[str, Any]) -> str:

@@ -1,8 +1,8 @@
 """Grade a folder of notebooks: ``python book/grade.py SUBMISSIONS [--assignment NAME] [--out grades]``.
 
 Each notebook runs in a process of its own, with limits on time, memory and output, and without the environment of whoever
-grades. The tests are those of ``dist/NAME/autograder.zip``, run by Otter's own classes on what the notebook has left behind,
-so the points are those of Gradescope and ``otter run``. A notebook that breaks gets a line that says how, and harms no other.
+grades. The tests are those of ``dist/NAME/autograder.zip``, run by Otter's own classes on what the notebook leaves behind, so
+the points are those of Gradescope and ``otter run``. A notebook that breaks gets a line that says how, and harms no other.
 
 This guards against accidents, not against malice: a notebook may read and write what the user who grades may, and reach the
 network. The instructor's guide says what to do about that.
@@ -25,8 +25,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from functools import cache
+from dataclasses import dataclass, field
+from functools import cache, partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import FrameType
@@ -37,7 +37,7 @@ from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parents[1]
 DIST = ROOT / "dist"
-PRELOADED = ["grade", "torch", "sympy", "matplotlib.pyplot", "scipy.special", "IPython.core.interactiveshell", "otter.test_files"]
+PRELOADED = ["torch", "sympy", "matplotlib.pyplot", "scipy.special", "IPython.core.interactiveshell", "otter.test_files"]
 PRELOADED += ["imr.check", "imr.attention", "imr.flow", "imr.data", "imr.figures"]
 HEAD = ("student", "question", "points", "of", "what failed")
 
@@ -312,7 +312,7 @@ def _execute(notebook: dict, limits: Limits, trouble: list[str]) -> dict[str, An
     for number, cell in enumerate(code, 1):
         if "otter_ignore" in cell.get("metadata", {}).get("tags", []):
             continue
-        error = _within(lambda source=_source(cell): _run_cell(shell, source), limits)
+        error = _within(partial(_run_cell, shell, _source(cell)), limits)
         plt.close("all")
         if error and not isinstance(error, NotImplementedError):
             trouble.append(f"code cell {number}: {type(error).__name__}: {_short(error)}")

@@ -1,9 +1,10 @@
 """Lecture slides: a deck for each chapter that has a ``book/slides/NN-topic.md``, shown by reveal.js.
 
-A deck is Markdown. ``## Title`` begins a slide. A line ``{{ piece }}`` puts a piece of the *built* book there, by its label, so
-that no formula, code or picture is ever written twice: a statement (``thm-1``), an exercise (``ex-theta``), an equation (``eq-ca``),
-a cell (``cell-theorem-1``; ``cell-theorem-1 output``: what it shows, without its code), a figure by its caption
-(``figure The Jacobian of log-sum-exp``), or one that moves (``live flow-field``, ``live iterates``). The build makes the decks last.
+A deck is Markdown. ``## Title`` begins a slide. A line ``{{ piece }}`` puts a piece of the *built* book there, by its label,
+so that no formula, code or picture is ever written twice: a statement (``thm-1``), an exercise (``ex-theta``), an equation
+(``eq-ca``), a cell (``cell-theorem-1``; ``cell-theorem-1 output``: what it shows, without its code), a figure by its caption
+(``figure The Jacobian of log-sum-exp``), or one that moves (``live flow-field``, ``live iterates``). The build makes the
+decks last.
 """
 
 import html
@@ -136,7 +137,7 @@ def _caption(figure: Tag) -> str:
 
 
 def _moved(piece: Tag, page: str, output: bool = False) -> str:
-    """A copy of a piece with its links and pictures as they are from the folder of slides, and without what only the book needs."""
+    """A copy of a piece, its links and pictures as they are from the folder of slides, without what only the book needs."""
     copy = BeautifulSoup(str(piece), "html.parser")
     for extra in copy.select(".headerlink, .imr-witnesses, .imr-cell" + (", .cell_input, details" if output else "")):
         extra.decompose()

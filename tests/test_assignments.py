@@ -23,9 +23,7 @@ import grade  # noqa: E402
 
 WRONG = yaml.safe_load((ROOT / "tests" / "wrong_answers.yml").read_text(encoding="utf-8"))
 NEEDS_DATA = {name for name in assign.names() if assign.read(name).metadata.imr.get("data")}
-NAMES = [
-    pytest.param(name, marks=pytest.mark.fashion_mnist if name in NEEDS_DATA else ()) for name in assign.names()
-]
+NAMES = [pytest.param(name, marks=pytest.mark.fashion_mnist if name in NEEDS_DATA else ()) for name in assign.names()]
 IDS = [f"{wrong['question']}: {wrong['mistake']}" for wrong in WRONG]
 FIRST = "01-theorem-1"
 
@@ -228,8 +226,8 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
 @pytest.mark.parametrize("name", assign.names())
 def test_titles_say_the_points_and_minutes(name):
     source = assign.read(name)
-    text = "\n".join(cell.source for cell in source.cells if cell.cell_type == "markdown")
-    said = [(int(p), int(m)) for p, m in re.findall(r"^## \d\. .* \((\d+) points?, (\d+) minutes\)$", text, re.M)]
+    titles = re.findall(r"^## \d\. .* \((\d+) points?, (\d+) minutes\)$", assign.text(source), re.M)
+    said = [(int(points), int(minutes)) for points, minutes in titles]
     asked = assign.questions(source).values()
     assert [points for points, _ in said] == [question.points for question in asked]
     assert [question.points for question in asked] == [len(question.tests) for question in asked]
@@ -243,7 +241,7 @@ def test_twice_gives_the_same_bytes(dist, wheel, tmp_path):
     assert assign.build_wheel(tmp_path).read_bytes() == wheel.read_bytes()
     again = assign.assign(FIRST, wheel, tmp_path / "dist")
     files = sorted(path.relative_to(again) for path in again.rglob("*") if path.is_file())
-    assert len(files) == 5
+    assert len(files) == 6
     for file in files:
         assert (again / file).read_bytes() == (dist / FIRST / file).read_bytes(), file
 

@@ -22,6 +22,7 @@ from imr import flow, potentials
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "book"))
 import pdf  # noqa: E402
+import slides  # noqa: E402
 
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
 PAGES = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"])]
@@ -63,7 +64,7 @@ def open_page(browser, html):
     """Open a page from its file, with settings of the browser; what it complained about and asked for is noted."""
     contexts = []
 
-    def open_page(name, script=True, width=1280, theme="light", address=None):
+    def open_page(name, script=True, width=1280, theme="light", address=None, query=""):
         context = browser.new_context(
             viewport={"width": width, "height": 900}, color_scheme=theme, java_script_enabled=script
         )
@@ -73,7 +74,7 @@ def open_page(browser, html):
         page.on("console", lambda message: message.type == "error" and page.complaints.append(message.text))
         page.on("pageerror", lambda error: page.complaints.append(str(error)))
         page.on("request", lambda request: page.asked.append(request.url))
-        page.goto(f"{address or html.as_uri()}/{name}.html")
+        page.goto(f"{address or html.as_uri()}/{name}.html{query}")
         if script:
             page.wait_for_selector("html[data-imr=ready]")  # mathematics is typeset, figures are drawn
         return page
@@ -97,6 +98,17 @@ def test_a_page_is_whole(open_page, name):
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
+def barriers(page):
+    """What axe-core finds serious or critical on a page."""
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+    return [
+        f"{violation['id']} ({violation['impact']}): {node['target']} {node['html'][:120]}"
+        for violation in found
+        if violation["impact"] in ("serious", "critical")
+        for node in violation["nodes"]
+    ]
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_axe_finds_no_serious_barrier_in_light_or_dark(open_page, site, name):
     page = open_page(name, address=site)
@@ -104,14 +116,7 @@ def test_axe_finds_no_serious_barrier_in_light_or_dark(open_page, site, name):
     for theme in ("light", "dark"):
         page.emulate_media(color_scheme=theme, reduced_motion="reduce")
         page.wait_for_selector(f"html[data-theme={theme}]")
-        found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
-        barriers = [
-            f"{violation['id']} ({violation['impact']}): {node['target']} {node['html'][:120]}"
-            for violation in found
-            if violation["impact"] in ("serious", "critical")
-            for node in violation["nodes"]
-        ]
-        assert barriers == [], theme
+        assert barriers(page) == [], theme
 
 
 def test_the_reader_switches_between_light_and_dark(open_page):
@@ -276,3 +281,40 @@ def test_an_answer_is_judged_in_the_page_and_its_mistake_named(open_page, site):
     assert "mean is missing" in wrong.inner_text()
     right = attempt(exercise, lambda source: source.replace("* x[q]", "* (x[q] - m)"))
     assert "Right" in right.inner_text()
+
+
+@pytest.mark.parametrize("name", slides.names())
+def test_slides_are_whole_and_nothing_is_cut_off(open_page, name):
+    page = open_page(f"slides/{name}")
+    page.wait_for_selector("html[data-slides=ready]")
+    assert page.locator("mjx-merror, [data-mjx-error]").count() == 0
+    assert "\\(" not in page.locator(".slides").inner_text()
+    number = page.evaluate("Reveal.getTotalSlides()")
+    assert number >= 7
+    for place in range(number):
+        page.evaluate(f"Reveal.slide({place})")
+        size = page.evaluate("(({scrollHeight, scrollWidth}) => [scrollHeight, scrollWidth])(Reveal.getCurrentSlide())")
+        assert size[0] <= 720 and size[1] <= 1280, f"slide {place + 1}"
+    assert page.complaints == []
+    assert all(re.match("file:|data:|blob:", address) for address in page.asked)
+
+
+@pytest.mark.parametrize("name", slides.names())
+def test_axe_finds_no_serious_barrier_in_slides(open_page, site, name):
+    page = open_page(f"slides/{name}", address=site, query="?view=scroll")
+    page.wait_for_selector("html[data-slides=ready]")
+    page.evaluate(AXE.read_text())
+    for theme in ("light", "dark"):
+        page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+        page.wait_for_selector(f"html[data-theme={theme}]")
+        assert barriers(page) == [], theme
+
+
+def test_a_lecturer_moves_on_with_the_keyboard_and_comes_back_to_the_chapter(open_page):
+    page = open_page("slides/03-theorem-1")
+    page.wait_for_selector("html[data-slides=ready]")
+    page.keyboard.press("ArrowRight")
+    assert page.locator("section.present h2").inner_text() == "You will be able to"
+    page.keyboard.press("ArrowLeft")
+    page.locator("section.present a", has_text="The chapter").click()
+    assert page.locator("article h1").inner_text().startswith("3. Theorem 1")
