@@ -55,8 +55,8 @@ def fill_in(app: Sphinx, page: str, source: list[str]) -> None:
     made = {
         "<!-- status -->": status_table,
         "<!-- data -->": data_table,
-        "<!-- assignments -->": assignments_table,
-        "<!-- objectives -->": objectives_table,
+        "<!-- assignments -->": assignments_list,
+        "<!-- objectives -->": objectives_list,
         "<!-- decks -->": decks_list,
         "<!-- pdf -->": lambda: (
             "{download}`As one PDF <../_build/imr.pdf>`." if PDF.exists() else "`make pdf` makes one PDF of it."
@@ -94,17 +94,19 @@ def data_table() -> str:
     return "\n".join(["| file of Fashion-MNIST | MD5 |", "|---|---|", *rows])
 
 
-def assignments_table() -> str:
-    """A row for each assignment: chapters, points, minutes and the titles of its questions."""
-    rows = ["| assignment | chapters | points | minutes | questions |", "|---|---|---|---|---|"]
+def assignments_list() -> str:
+    """An item for each assignment: chapters, points, minutes and the titles of its questions."""
+    items = []
     for name in assign.names():
         source = assign.read(name)
         title, *titles = re.findall(r"^##? (?:\d\. )?(.+?)(?: \(\d+ points.*)?$", assign.text(source), re.M)
-        chapters = ", ".join(f"{{doc}}`{stem[:2]} <notebooks/{stem}>`" for stem in source.metadata.imr.chapters)
+        numbers = [f"{{doc}}`{int(stem[:2])} <notebooks/{stem}>`" for stem in source.metadata.imr.chapters]
+        chapters = f"chapters {', '.join(numbers)}"
         points = sum(question.points for question in assign.questions(source).values())
         asked = "; ".join(titles[: len(assign.questions(source))])
-        rows.append(f"| **{title}** (`{name}`) | {chapters} | {points} | {source.metadata.imr.minutes} | {asked} |")
-    return "\n".join(rows)
+        worth = f"{points} points, {source.metadata.imr.minutes} minutes, after {chapters}"
+        items.append(f"- **{title}** (`{name}`; {worth}). *{asked}.*")
+    return "\n".join(items)
 
 
 def decks_list() -> str:
@@ -113,18 +115,18 @@ def decks_list() -> str:
     return f"Slides by chapter: {', '.join(links)}."
 
 
-def objectives_table() -> str:
-    """A row for each chapter: what one can do after it, the exercises that check that, and the assignment."""
-    rows = ["| chapter | you can then | exercises | assignment |", "|---|---|---|---|"]
+def objectives_list() -> str:
+    """An item for each chapter: what one can do after it, the exercises that check that, and the assignment."""
+    items = []
     asked = {name: assign.read(name).metadata.imr.chapters for name in assign.names()}
     for stem in status():
         text = (ROOT / "book" / "chapters" / f"{stem}.md").read_text(encoding="utf-8")
         tip = text.partition("What you will be able to do\n:class: tip\n")[2].partition("\n\n")[0]
         can = " ".join(line.removeprefix("- ").strip() for line in tip.splitlines()).rstrip(".")
         exercises = ", ".join(f"{{ref}}`{label}`" for label in re.findall(r"{exercise}\n:label: (\S+)", text))
-        then = ", ".join(f"`{name}`" for name, chapters in asked.items() if stem in chapters)
-        rows.append(f"| {{doc}}`notebooks/{stem}` | {can} | {exercises} | {then} |")
-    return "\n".join(rows)
+        then = "".join(f"; assignment `{name}`" for name, chapters in asked.items() if stem in chapters)
+        items.append(f"- {{doc}}`notebooks/{stem}`: {can}. *Checked by* {exercises}{then}.")
+    return "\n".join(items)
 
 
 def say_when_refreshed(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object) -> None:

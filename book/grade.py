@@ -1,7 +1,7 @@
 """Grade a folder of notebooks: ``python book/grade.py SUBMISSIONS [--assignment NAME] [--out grades]``.
 
 Each notebook runs in a process of its own, with limits on time, memory and output, and without the environment of whoever
-grades. The tests are those of ``dist/NAME/autograder.zip``, run by Otter's own classes on what the notebook leaves behind, so
+grades. The tests are those of ``dist/NAME/autograder.zip``, run by Otter's own classes on what the notebook leaves, so
 the points are those of Gradescope and ``otter run``. A notebook that breaks gets a line that says how, and harms no other.
 
 This guards against accidents, not against malice: a notebook may read and write what the user who grades may, and reach the
