@@ -10,6 +10,7 @@ network. The instructor's guide says what to do about that.
 
 import argparse
 import csv
+import ctypes
 import json
 import multiprocessing
 import os
@@ -39,6 +40,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DIST = ROOT / "dist"
 PRELOADED = ["torch", "sympy", "matplotlib.pyplot", "scipy.special", "IPython.core.interactiveshell", "otter.test_files"]
 PRELOADED += ["imr.check", "imr.attention", "imr.flow", "imr.data", "imr.figures"]
+PR_SET_CHILD_SUBREAPER = 36  # of Linux's prctl
 HEAD = ("student", "question", "points", "of", "what failed")
 
 
@@ -201,9 +203,9 @@ def _supervise(student: str, file: Path, assignment: str | None, tests: Tests, l
     receiver, sender = _server().Pipe(duplex=False)
     home = tempfile.mkdtemp(prefix="imr-grade-")
     process = _server().Process(target=_run, args=(file.resolve(), tests.of(report.assignment), home, limits, sender))
+    process.start()
+    sender.close()
     try:
-        process.start()
-        sender.close()
         found = _wait(process, receiver, limits)
         report.points |= {question: (points, worth[question]) for question, points in found["points"].items()}
         report.failed, report.trouble = found["failed"], found["trouble"]
@@ -275,6 +277,8 @@ def _run(file: Path, tests: list[Path], home: str, limits: Limits, sender: Conne
         found["points"][path.stem] = points
         if failed:
             found["failed"][path.stem] = failed
+    for child in psutil.Process().children(recursive=True):
+        child.kill()
     sender.send(found)
     sender.close()
     os._exit(0)  # whatever threads or exit handlers the notebook has left
@@ -296,6 +300,7 @@ def _confine(home: str, limits: Limits) -> None:
     if sys.platform == "linux":
         memory = psutil.Process().memory_info().vms + limits.memory
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)  # grandchildren that lose their parent remain its own
 
 
 def _execute(notebook: dict, limits: Limits, trouble: list[str]) -> dict[str, Any]:
