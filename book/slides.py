@@ -105,7 +105,8 @@ def _markdown(text: str, inline: bool = False) -> str:
         left, right = (r"\[", r"\]") if options["display_mode"] else (r"\(", r"\)")
         return f"{left}{html.escape(content)}{right}"
 
-    reader = MarkdownIt("commonmark").enable("table").use(dollarmath_plugin, renderer=formula)
+    reader = MarkdownIt("commonmark", {"typographer": True}).enable(["table", "smartquotes"])
+    reader.use(dollarmath_plugin, renderer=formula)
     return reader.renderInline(text) if inline else reader.render(text)
 
 
