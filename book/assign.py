@@ -30,9 +30,9 @@ import jupytext
 import nbformat
 import yaml
 from launch import FETCH, repository
-from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
+from twins import execute
 
 ROOT = Path(__file__).resolve().parents[1]
 EXERCISES, DIST = ROOT / "book" / "exercises", ROOT / "dist"
@@ -135,7 +135,7 @@ def assign(name: str, wheel: Path, out: Path = DIST) -> Path:
         _run_otter(name, source, wheel, there)
         solution = nbformat.read(there / "out" / "autograder" / f"{name}.ipynb", as_version=4)
         _solve(solution, asked, wheel.name)
-        _execute(solution, there)
+        execute(solution, there)
         _write(solution, made / "solution" / f"{name}.ipynb")
         student = nbformat.read(there / "out" / "student" / f"{name}.ipynb", as_version=4)
         _blank(student, asked, wheel.name, _pictures(solution))
@@ -227,14 +227,6 @@ def _set_up(notebook: NotebookNode, package: str) -> None:
     if notebook.metadata.imr.get("data"):
         source += "\n" + FETCH
     notebook.cells.insert(1, nbformat.v4.new_code_cell(source.rstrip()))
-
-
-def _execute(notebook: NotebookNode, folder: Path) -> None:
-    language = notebook.metadata.language_info
-    resources = {"metadata": {"path": str(folder)}}
-    client = NotebookClient(notebook, timeout=300, kernel_name="python3", record_timing=False, resources=resources)
-    client.execute()
-    notebook.metadata["language_info"] = language  # the kernel writes its exact version there
 
 
 def _pictures(solution: NotebookNode) -> list[NotebookNode]:

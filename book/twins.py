@@ -45,6 +45,18 @@ def from_text(path: Path) -> NotebookNode:
 def refresh(stem: str) -> Path:
     """Execute a chapter from its text and write its twin; the twin stays as it was if a cell fails."""
     notebook = from_text(CHAPTERS / f"{stem}.md")
+    started = time.perf_counter()
+    execute(notebook, NOTEBOOKS)
+    seconds = time.perf_counter() - started
+    nbformat.validate(notebook)
+    twin = NOTEBOOKS / f"{stem}.ipynb"
+    nbformat.write(notebook, twin)
+    _note(stem, seconds)
+    return twin
+
+
+def execute(notebook: NotebookNode, folder: Path) -> None:
+    """Run a notebook in a folder, its outputs the same each time; a CellExecutionError names a cell that fails."""
     language = notebook.metadata.language_info
     client = NotebookClient(
         notebook,
@@ -52,17 +64,10 @@ def refresh(stem: str) -> Path:
         kernel_name="python3",
         record_timing=False,
         coalesce_streams=True,
-        resources={"metadata": {"path": str(NOTEBOOKS)}},
+        resources={"metadata": {"path": str(folder)}},
     )
-    started = time.perf_counter()
     client.execute()
-    seconds = time.perf_counter() - started
     notebook.metadata["language_info"] = language  # the kernel writes its exact version there
-    nbformat.validate(notebook)
-    twin = NOTEBOOKS / f"{stem}.ipynb"
-    nbformat.write(notebook, twin)
-    _note(stem, seconds)
-    return twin
 
 
 def _note(stem: str, seconds: float) -> None:
