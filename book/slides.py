@@ -41,9 +41,9 @@ follow();
 <script defer src="../_static/figures.js"></script>
 </head>
 <body>
-<main class="reveal"><div class="slides">
+<main><div class="reveal"><div class="slides">
 {slides}
-</div></main>
+</div></div></main>
 </body>
 </html>
 """
