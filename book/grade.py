@@ -39,7 +39,15 @@ from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parents[1]
 DIST = ROOT / "dist"
-PRELOADED = ["torch", "sympy", "matplotlib.pyplot", "scipy.special", "IPython.core.interactiveshell", "otter.test_files"]
+PRELOADED = [
+    "torch",
+    "torch._dynamo",
+    "sympy",
+    "matplotlib.pyplot",
+    "scipy.special",
+    "IPython.core.interactiveshell",
+    "otter.test_files",
+]
 PRELOADED += ["imr.check", "imr.attention", "imr.flow", "imr.data", "imr.figures"]
 PR_SET_CHILD_SUBREAPER = 36  # of Linux's prctl
 HEAD = ("student", "question", "points", "of", "what failed")

@@ -334,7 +334,8 @@ def harmed(dist, tmp_path_factory):
     nbformat.write(few, folder / "deleted.ipynb")
     child = solution(dist, FIRST)
     marker = folder.parent / f"{folder.name}-marker"
-    code = f"import os; os.system('(setsid sh -c \"echo \\$\\$ > {marker}; exec sleep 600\" &)')"  # an orphan in its own session
+    orphan = f"(setsid sh -c 'echo $$ > {marker}; exec sleep 600' &)"  # in a session of its own
+    code = f"import os; os.system({orphan!r})"
     child.cells.append(nbformat.v4.new_code_cell(code))
     nbformat.write(child, folder / "leaves-a-child.ipynb")
     nbformat.write(solution(dist, FIRST), folder / "zz-last.ipynb")
