@@ -82,6 +82,7 @@ class Report:
         points: for each question the points it got and how many there are.
         failed: for each question what failed, as the student may read it.
         trouble: what happened outside of the tests: cells that raised, or why the whole could not be graded.
+        graded: whether the tests were run.
     """
 
     student: str
@@ -89,6 +90,7 @@ class Report:
     points: dict[str, tuple[float, float]] = field(default_factory=dict)
     failed: dict[str, list[str]] = field(default_factory=dict)
     trouble: list[str] = field(default_factory=list)
+    graded: bool = False
 
 
 class GradeError(RuntimeError):
@@ -217,7 +219,7 @@ def _supervise(student: str, file: Path, assignment: str | None, tests: Tests, l
     try:
         found = _wait(process, receiver, limits)
         report.points |= {question: (points, worth[question]) for question, points in found["points"].items()}
-        report.failed, report.trouble = found["failed"], found["trouble"]
+        report.failed, report.trouble, report.graded = found["failed"], found["trouble"], True
     except GradeError as error:
         report.trouble.append(str(error))
     finally:
@@ -429,7 +431,7 @@ def write(reports: list[Report], out: Path) -> None:
     for r in reports:
         remark = "; ".join(r.trouble)
         got, there = (sum(column) for column in zip(*r.points.values(), strict=True)) if r.points else (0.0, 0.0)
-        if not r.points or (remark and not r.failed and not got):
+        if not r.graded:
             rows.append((r.student, "", 0, f"{there:g}", remark))
         rows += [(r.student, q, f"{p:g}", f"{of:g}", "; ".join(r.failed.get(q, []))) for q, (p, of) in r.points.items()]
         totals.append((r.student, r.assignment, f"{got:g}", f"{there:g}", remark))
@@ -478,7 +480,7 @@ def main() -> int:
     except GradeError as error:
         print(error, file=sys.stderr)
         return 2
-    broken = sum(not r.points for r in reports)
+    broken = sum(not report.graded for report in reports)
     print(f"{len(reports)} notebooks in {time.perf_counter() - started:.0f} s, {broken} of them not graded: {given.out}")
     return 0
 
