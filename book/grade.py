@@ -50,6 +50,7 @@ PRELOADED = [
 ]
 PRELOADED += ["imr.check", "imr.attention", "imr.flow", "imr.data", "imr.figures"]
 PR_SET_CHILD_SUBREAPER = 36  # of Linux's prctl
+GET_DATA = "python -m imr data --download fetches it, IMR_DATA=DIR says where it is"
 HEAD = ("student", "question", "points", "of", "what failed")
 
 
@@ -180,9 +181,22 @@ class Tests:
         """The test files of an assignment."""
         return sorted((self.folder / assignment / "tests").glob("*.py"))
 
+    def needs_data(self, assignment: str) -> bool:
+        """Whether its notebooks read Fashion-MNIST."""
+        student = self.archives[assignment].parent / "student" / f"{assignment}.ipynb"
+        return "data" in json.loads(student.read_text(encoding="utf-8"))["metadata"]["imr"]
+
     def worth(self, assignment: str) -> dict[str, float]:
         """The points of each question."""
         return {file.stem: float(re.search(r"^points = (.+)$", file.read_text(), re.M)[1]) for file in self.of(assignment)}
+
+
+@cache
+def _images() -> str | None:
+    """The folder of Fashion-MNIST, as it is from any other; None if it is not there."""
+    from imr import data  # here, since it imports torch
+
+    return str(data.folder().resolve()) if data.is_present() else None
 
 
 def _read_tests(files: list[Path]) -> dict[Path, Any]:
@@ -210,10 +224,16 @@ def _supervise(student: str, file: Path, assignment: str | None, tests: Tests, l
         report.trouble.append(str(error))
         return report
     worth = tests.worth(report.assignment)
+    images = _images() if tests.needs_data(report.assignment) else ""
+    if images is None:
+        report.trouble.append(f"needs Fashion-MNIST, which is not here: {GET_DATA}")
+        return report
     report.points = {question: (0.0, points) for question, points in worth.items()}
     receiver, sender = _server().Pipe(duplex=False)
     home = tempfile.mkdtemp(prefix="imr-grade-")
-    process = _server().Process(target=_run, args=(file.resolve(), tests.of(report.assignment), home, limits, sender))
+    process = _server().Process(
+        target=_run, args=(file.resolve(), tests.of(report.assignment), home, images, limits, sender)
+    )
     process.start()
     sender.close()
     try:
@@ -276,10 +296,10 @@ def _kill(process: Any) -> None:
     process.close()
 
 
-def _run(file: Path, tests: list[Path], home: str, limits: Limits, sender: Connection) -> None:
+def _run(file: Path, tests: list[Path], home: str, images: str, limits: Limits, sender: Connection) -> None:
     """Run a notebook and then its tests, in a process of its own."""
     os.setsid()
-    _confine(home, limits)
+    _confine(home, images, limits)
     suite = _read_tests(tests)  # before anything of the notebook has run
     found = {"points": {}, "failed": {}, "trouble": []}
     names = _execute(json.loads(file.read_text(encoding="utf-8")), limits, found["trouble"])
@@ -295,11 +315,11 @@ def _run(file: Path, tests: list[Path], home: str, limits: Limits, sender: Conne
     os._exit(0)  # whatever threads or exit handlers the notebook has left
 
 
-def _confine(home: str, limits: Limits) -> None:
+def _confine(home: str, images: str, limits: Limits) -> None:
     """Set the limits, a folder of its own, an empty environment, and no terminal."""
-    kept = {name: os.environ[name] for name in ("PATH", "LANG", "IMR_DATA") if name in os.environ}
+    kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
     os.environ.clear()
-    os.environ.update(kept, HOME=home, TMPDIR=home, MPLBACKEND="agg", OMP_NUM_THREADS="1")
+    os.environ.update(kept, HOME=home, TMPDIR=home, IMR_DATA=images, MPLBACKEND="agg", OMP_NUM_THREADS="1")
     os.chdir(home)
     nothing = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):

@@ -383,6 +383,16 @@ def test_a_process_left_behind_is_ended(harmed):
     assert not psutil.pid_exists(int(harmed[2].read_text()))
 
 
+@pytest.mark.fashion_mnist
+def test_where_the_images_are_missing_the_line_says_so(dist, tmp_path, monkeypatch):
+    monkeypatch.setattr(grade, "_images", lambda: None)
+    (tmp_path / "in").mkdir()
+    for name in NEEDS_DATA:
+        nbformat.write(solution(dist, name), tmp_path / "in" / f"{name}.ipynb")
+    for report in grade.grade(tmp_path / "in", tmp_path / "out", dist=dist):
+        assert not report.graded and "needs Fashion-MNIST" in report.trouble[0]
+
+
 @pytest.mark.parametrize(
     ("given", "says"),
     [(["nowhere"], "is no folder"), (["empty"], "is empty"), (["full", "--assignment", "05-x"], "no autograder of 05-x")],
