@@ -99,13 +99,13 @@ def assignments_list() -> str:
     items = []
     for name in assign.names():
         source = assign.read(name)
-        title, *titles = re.findall(r"^##? (?:\d\. )?(.+?)(?: \(\d+ points.*)?$", assign.text(source), re.M)
+        title, *titles = re.findall(r"^##? (?:\d\. )?(.+?)(?: \(\d+ points?,.*)?$", assign.text(source), re.M)
         numbers = [f"{{doc}}`{int(stem[:2])} <notebooks/{stem}>`" for stem in source.metadata.imr.chapters]
         chapters = f"chapters {', '.join(numbers)}"
         points = sum(question.points for question in assign.questions(source).values())
         asked = "; ".join(titles[: len(assign.questions(source))])
         worth = f"{points} points, {source.metadata.imr.minutes} minutes, after {chapters}"
-        items.append(f"- **{title}** (`{name}`; {worth}). *{asked}.*")
+        items.append(f"- **{title}** (`{name}`; {worth}): *{asked}*")
     return "\n".join(items)
 
 

@@ -12,6 +12,7 @@ import argparse
 import csv
 import ctypes
 import inspect
+import io
 import json
 import multiprocessing
 import os
@@ -26,7 +27,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache, partial
 from multiprocessing.connection import Connection
@@ -127,15 +128,18 @@ def grade(
     tests = Tests(dist, assignment)
     (out / "feedback").mkdir(parents=True, exist_ok=True)
     reports: dict[str, Report] = {}
-    with ThreadPoolExecutor(jobs) as pool, tqdm(None, "grading", len(submissions), unit="notebook") as bar, tests:
-        running = [
-            pool.submit(_supervise, student, file, assignment, tests, limits or Limits()) for student, file in submissions
-        ]
-        for done in as_completed(running):
-            report = done.result()
-            reports[report.student] = report
-            write(sorted(reports.values(), key=lambda r: r.student), out)
-            bar.update()
+    pool = ThreadPoolExecutor(jobs)
+    try:
+        with tqdm(None, "grading", len(submissions), unit="notebook") as bar, tests:
+            own = (assignment, tests, limits or Limits())
+            for done in as_completed([pool.submit(_supervise, student, file, *own) for student, file in submissions]):
+                report = done.result()
+                reports[report.student] = report
+                _write(out / "feedback" / f"{report.student}.md", _feedback(report))
+                write(sorted(reports.values(), key=lambda r: r.student), out)
+                bar.update()
+    finally:
+        pool.shutdown(cancel_futures=True)  # Ctrl-C: what runs is waited for, what waits is not begun
     return list(reports.values())
 
 
@@ -143,16 +147,20 @@ def find(folder: Path) -> list[tuple[str, Path]]:
     """The submissions in a folder: (student, file), a student being a file or a folder of the folder, by its name."""
     if not folder.is_dir():
         raise GradeError(f"{folder} is no folder: name the one that holds the submissions")
-    found = []
+    found: list[tuple[str, Path]] = []
     for path in sorted(folder.iterdir()):
-        if path.name.startswith((".", "_")):
+        if path.name.startswith(".") or path.name == "__MACOSX":
             continue
-        own = sorted(p for p in path.rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts) if path.is_dir() else [path]
-        found += [(path.stem if len(own) == 1 else f"{path.name}-{file.stem}", file) for file in own or [path]]
+        if not path.is_dir():
+            found.append((path.stem, path))
+            continue
+        own = sorted(p for p in path.rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
+        found += [(path.name if len(own) == 1 else f"{path.name}-{file.stem}", file) for file in own] or [(path.name, path)]
     if not found:
         raise GradeError(f"{folder} is empty: expected notebooks, or a folder with a notebook for each student")
     often = Counter(student for student, _ in found)
-    return [(student if often[student] == 1 else file.name, file) for student, file in found]
+    names = [s if often[s] == 1 else "-".join(file.relative_to(folder).parts) for s, file in found]
+    return [(name.encode("utf-8", "replace").decode(), file) for name, (_, file) in zip(names, found, strict=True)]
 
 
 class Tests:
@@ -214,57 +222,65 @@ def _server() -> multiprocessing.context.ForkServerContext:
 
 
 def _supervise(student: str, file: Path, assignment: str | None, tests: Tests, limits: Limits) -> Report:
-    """Grade one submission in a process, which is killed with all its children when its time is over."""
+    """Grade one submission; whatever is wrong with it stands in its report and harms no other."""
     report = Report(student)
     try:
-        report.assignment = assignment or _assignment(file, limits)
-        if report.assignment not in tests.archives:
-            raise GradeError(f"is of the assignment {report.assignment!r}, expected one of {', '.join(tests.archives)}")
-    except GradeError as error:
-        report.trouble.append(str(error))
-        return report
-    worth = tests.worth(report.assignment)
-    images = _images() if tests.needs_data(report.assignment) else ""
-    if images is None:
-        report.trouble.append(f"needs Fashion-MNIST, which is not here: {GET_DATA}")
-        return report
-    report.points = {question: (0.0, points) for question, points in worth.items()}
-    receiver, sender = _server().Pipe(duplex=False)
-    home = tempfile.mkdtemp(prefix="imr-grade-")
-    process = _server().Process(
-        target=_run, args=(file.resolve(), tests.of(report.assignment), home, images, limits, sender)
-    )
-    process.start()
-    sender.close()
-    try:
-        found = _wait(process, receiver, limits)
+        report.assignment = _assignment(_notebook(file, limits), assignment, list(tests.archives))
+        worth = tests.worth(report.assignment)
+        report.points = {question: (0.0, points) for question, points in worth.items()}
+        images = _images() if tests.needs_data(report.assignment) else ""
+        if images is None:
+            raise GradeError(f"needs Fashion-MNIST, which is not here: {GET_DATA}")
+        found = _run_apart(file, tests.of(report.assignment), images, limits)
         report.points |= {question: (points, worth[question]) for question, points in found["points"].items()}
         report.failed, report.trouble, report.graded = found["failed"], found["trouble"], True
     except GradeError as error:
         report.trouble.append(str(error))
-    finally:
-        _kill(process)
-        shutil.rmtree(home, ignore_errors=True)
+    except Exception as error:
+        report.trouble.append(f"could not be graded: {type(error).__name__}: {_short(error)}")
     return report
 
 
-def _assignment(file: Path, limits: Limits) -> str:
-    """Which assignment a notebook is of, as ``make assign`` has written into it."""
+def _run_apart(file: Path, tests: list[Path], images: str, limits: Limits) -> dict:
+    """What :func:`_run` finds in a process that is killed, with all its children, when its time is over."""
+    receiver, sender = _server().Pipe(duplex=False)
+    home = tempfile.mkdtemp(prefix="imr-grade-")
+    process = _server().Process(target=_run, args=(file.resolve(), tests, home, images, limits, sender))
+    process.start()
+    sender.close()
+    try:
+        return _wait(process, receiver, limits)
+    finally:
+        _kill(process)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _notebook(file: Path, limits: Limits) -> dict:
+    """Read a submission; a GradeError says why it is no notebook."""
     if file.is_dir():
         raise GradeError("a folder without a notebook")
     if file.suffix != ".ipynb":
-        raise GradeError(f"not a notebook: {file.name}")
-    if file.stat().st_size > limits.file:
-        raise GradeError(f"the file has {file.stat().st_size >> 20} MiB, more than {limits.file >> 20}: not opened")
+        raise GradeError(f"not a notebook: a file {file.suffix or 'without suffix'}")
     try:
+        if file.stat().st_size > limits.file:
+            raise GradeError(f"the file has {file.stat().st_size >> 20} MiB, more than {limits.file >> 20}: not opened")
         notebook = json.loads(file.read_text(encoding="utf-8"))
-        cells, metadata = notebook["cells"], notebook["metadata"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise GradeError(f"not a notebook: {file.name} cannot be read ({type(error).__name__})") from error
-    try:
-        return metadata["otter"]["assignment_name"]
-    except (KeyError, TypeError) as error:
-        raise GradeError(f"does not say which assignment it is ({len(cells)} cells): NAME=… says it for all") from error
+        if isinstance(notebook["cells"], list) and isinstance(notebook["metadata"], dict):
+            return notebook
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise GradeError(f"not a notebook: it cannot be read ({type(error).__name__})") from error
+    raise GradeError("not a notebook: it cannot be read (no list of cells)")
+
+
+def _assignment(notebook: dict, asked: str | None, known: list[str]) -> str:
+    """Which assignment a notebook is of: what ``make assign`` has written into it, and else what was asked for."""
+    noted = notebook["metadata"].get("otter")
+    name = noted.get("assignment_name") if isinstance(noted, dict) else None
+    if name is None and asked is None:
+        raise GradeError("does not say which assignment it is: NAME=… says it for all")
+    if name is not None and name not in ([asked] if asked else known):
+        raise GradeError(f"is of the assignment {name!r}, expected {asked or 'one of ' + ', '.join(known)}")
+    return name or asked
 
 
 def _wait(process: Any, receiver: Connection, limits: Limits) -> dict:
@@ -309,7 +325,8 @@ def _run(file: Path, tests: list[Path], home: str, images: str, limits: Limits, 
         if failed:
             found["failed"][path.stem] = failed
     for child in psutil.Process().children(recursive=True):
-        child.kill()
+        with suppress(psutil.NoSuchProcess):
+            child.kill()
     sender.send(found)
     sender.close()
     os._exit(0)  # whatever threads or exit handlers the notebook has left
@@ -320,6 +337,7 @@ def _confine(home: str, images: str, limits: Limits) -> None:
     kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
     os.environ.clear()
     os.environ.update(kept, HOME=home, TMPDIR=home, IMR_DATA=images, MPLBACKEND="agg", OMP_NUM_THREADS="1")
+    os.environ.update(PIP_NO_INDEX="1", PIP_TARGET=home)  # %pip install in a notebook changes nothing for others
     os.chdir(home)
     nothing = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):
@@ -346,7 +364,7 @@ def _execute(notebook: dict, limits: Limits, trouble: list[str]) -> dict[str, An
     shell.showtraceback = shell.showsyntaxerror = lambda *_, **__: None
     code = [cell for cell in notebook["cells"] if isinstance(cell, dict) and cell.get("cell_type") == "code"]
     for number, cell in enumerate(code, 1):
-        if "otter_ignore" in cell.get("metadata", {}).get("tags", []):
+        if "otter_ignore" in ((cell.get("metadata") or {}).get("tags") or []):
             continue
         error = _within(partial(_run_cell, shell, _source(cell)), limits)
         plt.close("all")
@@ -446,39 +464,48 @@ def _short(error: BaseException) -> str:
 
 
 def write(reports: list[Report], out: Path) -> None:
-    """Write the tables, each in one move, and a page of feedback for each student."""
+    """Write the tables of what has been graded so far, each in one move."""
     rows, totals = [], []
     for r in reports:
-        remark = "; ".join(r.trouble)
-        got, there = (sum(column) for column in zip(*r.points.values(), strict=True)) if r.points else (0.0, 0.0)
+        remark, (got, there) = "; ".join(r.trouble), _sums(r)
         if not r.graded:
             rows.append((r.student, "", 0, f"{there:g}", remark))
         rows += [(r.student, q, f"{p:g}", f"{of:g}", "; ".join(r.failed.get(q, []))) for q, (p, of) in r.points.items()]
         totals.append((r.student, r.assignment, f"{got:g}", f"{there:g}", remark))
-        _move(out / "feedback" / f"{r.student}.md", _feedback(r, got, there))
-    for name, head, table in (
-        ("grades.csv", HEAD, rows),
-        ("totals.csv", ("student", "assignment", "points", "of", "remark"), totals),
+    for name, table in (
+        ("grades.csv", [HEAD, *rows]),
+        ("totals.csv", [("student", "assignment", "points", "of", "remark"), *totals]),
     ):
-        part = out / f"{name}.part"
-        with part.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([head, *table])
-        os.replace(part, out / name)
+        lines = io.StringIO(newline="")
+        csv.writer(lines).writerows([[_plain(str(cell)) for cell in row] for row in table])
+        _write(out / name, lines.getvalue())
 
 
-def _feedback(r: Report, got: float, there: float) -> str:
+def _plain(cell: str) -> str:
+    """Text that no spreadsheet takes for a formula."""
+    return f"'{cell}" if cell.startswith(("=", "+", "-", "@")) else cell
+
+
+def _sums(r: Report) -> tuple[float, float]:
+    return sum(points for points, _ in r.points.values()), sum(of for _, of in r.points.values())
+
+
+def _feedback(r: Report) -> str:
+    got, there = _sums(r)
     lines = [f"# {r.assignment or 'Not graded'}: {r.student}", "", f"{got:g} of {there:g} points.", ""]
     for question, (points, of) in r.points.items():
         lines.append(f"- {question}: {points:g} of {of:g}")
         lines += [f"  - {what}" for what in r.failed.get(question, [])]
     if r.trouble:
-        lines += ["", "When the notebook was run from top to bottom:", "", *(f"- {what}" for what in r.trouble)]
+        begin = "When the notebook was run from top to bottom:" if r.graded else "It was not graded:"
+        lines += ["", begin, "", *(f"- {what}" for what in r.trouble)]
     return "\n".join(lines) + "\n"
 
 
-def _move(file: Path, text: str) -> None:
-    part = file.with_suffix(".part")
-    part.write_text(text, encoding="utf-8")
+def _write(file: Path, text: str) -> None:
+    """Write in one move; what cannot be written in UTF-8 is shown by its number."""
+    part = file.with_name(f"{file.name}.part")
+    part.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
     os.replace(part, file)
 
 
@@ -500,6 +527,9 @@ def main() -> int:
     except GradeError as error:
         print(error, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print(f"stopped; what has been graded is in {given.out}", file=sys.stderr)
+        return 130
     broken = sum(not report.graded for report in reports)
     print(f"{len(reports)} notebooks in {time.perf_counter() - started:.0f} s, {broken} of them not graded: {given.out}")
     return 0

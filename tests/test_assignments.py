@@ -304,6 +304,12 @@ PARTLY = {
     "asks": ("input('name? ')", "EOFError"),
     "raises": ("1 / 0", "ZeroDivisionError"),
     "is-no-python": ("this is no Python", "SyntaxError"),
+    "says-what-no-file-can-hold": (r"raise ValueError('\ud800')", "ValueError"),
+    "looks-around": (
+        "import os; assert not any('PYTEST' in name for name in os.environ), 'yours'; 1 / 0",
+        "ZeroDivisionError",
+    ),
+    "installs": ("import os; assert os.environ['PIP_TARGET'] == os.getcwd(); 1 / 0", "ZeroDivisionError"),
     "exits": ("raise SystemExit", "SystemExit"),
 }
 BROKEN = {
@@ -311,7 +317,10 @@ BROKEN = {
     "essay.ipynb": (b"My solution: I could not do it.", "cannot be read"),
     "list.ipynb": (b"[1, 2]", "cannot be read"),
     "binary.ipynb": (bytes(range(256)), "cannot be read"),
-    "scan.pdf": (b"%PDF-1.7", "not a notebook: scan.pdf"),
+    "scan.pdf": (b"%PDF-1.7", "not a notebook: a file .pdf"),
+    "number.ipynb": (b'{"cells": 5, "metadata": {}}', "no list of cells"),
+    "many-names.ipynb": (b'{"cells": [], "metadata": {"otter": {"assignment_name": ["a"]}}}', "expected one of"),
+    "odd-cells.ipynb": (b'{"cells": [], "metadata": {"otter": "x"}}', "does not say which assignment"),
     "other.ipynb": (b'{"cells": [], "metadata": {}}', "does not say which assignment"),
     "foreign.ipynb": (b'{"cells": [], "metadata": {"otter": {"assignment_name": "hw9"}}}', "'hw9', expected one of"),
 }
@@ -329,6 +338,20 @@ def harmed(dist, tmp_path_factory):
         nbformat.write(notebook, folder / f"{name}.ipynb")
     for name, (content, _) in BROKEN.items():
         (folder / name).write_bytes(content)
+    (folder / "gone.ipynb").symlink_to(folder / "nowhere.ipynb")
+    with (folder / "huge.ipynb").open("wb") as huge:
+        huge.truncate(51 * 2**20)
+    for name in ("mueller.hans", "mueller.eva"):
+        (folder / name).mkdir()
+        nbformat.write(solution(dist, FIRST), folder / name / f"{FIRST}.ipynb")
+    (folder / "empty-handed").mkdir()
+    (folder / "twice").mkdir()
+    nbformat.write(student(dist, FIRST), folder / "twice" / "x.ipynb")
+    nbformat.write(solution(dist, FIRST), folder / "twice.ipynb")
+    bare = json.loads(json.dumps(solution(dist, FIRST)))
+    for cell in bare["cells"]:
+        cell["metadata"] = None
+    hand_in(bare, folder / "bare.ipynb")
     few = solution(dist, FIRST)
     few.cells = [cell for cell in few.cells if "q" not in cell.source or "def jacobian" in cell.source]
     nbformat.write(few, folder / "deleted.ipynb")
@@ -341,10 +364,11 @@ def harmed(dist, tmp_path_factory):
     nbformat.write(solution(dist, FIRST), folder / "zz-last.ipynb")
     limits = grade.Limits(seconds=15, cell_seconds=4)
     found = grade.grade(folder, out, jobs=2, limits=limits, dist=dist)
+    assert len(found) == len(list(folder.iterdir()))
     return {report.student: report for report in found}, out, marker
 
 
-@pytest.mark.parametrize("name", ["good", "zz-last"])
+@pytest.mark.parametrize("name", ["good", "zz-last", "mueller.hans", "mueller.eva", "twice.ipynb"])
 def test_harm_does_not_spread(harmed, name):
     assert lost(harmed[0][name]) == {} and harmed[0][name].trouble == []
 
@@ -370,6 +394,55 @@ def test_a_bad_cell_costs_nothing_but_itself(harmed, name):
 def test_what_is_no_notebook_gets_a_line(harmed, name):
     report = harmed[0][Path(name).stem]
     assert not report.points and len(report.trouble) == 1 and BROKEN[name][1] in report.trouble[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("gone", "cannot be read (FileNotFoundError)"),
+        ("huge", "51 MiB, more than 50"),
+        ("empty-handed", "a folder without a notebook"),
+    ],
+)
+def test_what_cannot_be_opened_gets_a_line(harmed, name, says):
+    assert not harmed[0][name].graded and says in harmed[0][name].trouble[0]
+
+
+def test_cells_without_metadata_are_graded(harmed):
+    assert lost(harmed[0]["bare"]) == {}
+
+
+def test_the_assignment_can_be_named_and_another_is_refused(dist, tmp_path):
+    (tmp_path / "in").mkdir()
+    unnamed = solution(dist, FIRST)
+    del unnamed.metadata["otter"]
+    nbformat.write(unnamed, tmp_path / "in" / "unnamed.ipynb")
+    nbformat.write(solution(dist, "02-the-flow"), tmp_path / "in" / "other.ipynb")
+    found = {r.student: r for r in grade.grade(tmp_path / "in", tmp_path / "out", FIRST, dist=dist)}
+    assert found["unnamed"].graded and lost(found["unnamed"]) == {}
+    assert not found["other"].graded and f"expected {FIRST}" in found["other"].trouble[0]
+
+
+def test_no_spreadsheet_takes_a_name_for_a_formula(tmp_path):
+    grade.write([grade.Report("=SUM(1)", trouble=["-"])], tmp_path)
+    with (tmp_path / "totals.csv").open(encoding="utf-8") as file:
+        assert [row[0] for row in csv.reader(file)][1] == "'=SUM(1)"
+
+
+def test_feedback_says_of_a_hidden_test_only_its_hint(reports):
+    hints = {t.message for name in assign.names() for q in assign.questions(assign.read(name)).values() for t in q.tests}
+    said = [what for report in reports[0].values() for failed in report.failed.values() for what in failed]
+    hidden = [what.removeprefix("a hidden test: ") for what in said if what.startswith("a hidden test: ")]
+    public = [what for what in said if not what.startswith("a hidden test: ") and what != "no answer"]
+    assert len(hidden) > 20 and set(hidden) <= hints
+    names = {
+        re.search(r"def test_(\w+)", test.source)[1].replace("_", " ")
+        for name in assign.names()
+        for question in assign.questions(assign.read(name)).values()
+        for test in question.tests
+        if not test.hidden
+    }
+    assert public and all(what.partition(":")[0] in names for what in public)
 
 
 def test_deleted_cells_cost_their_own_points(harmed):

@@ -160,6 +160,7 @@ def test_search_finds_theorem_1(open_page):
     page.wait_for_selector("#search-results li")
     titles = page.locator("#search-results li").all_inner_texts()
     assert any("Theorem 1" in title for title in titles)
+    assert page.complaints == []
 
 
 def test_a_statement_leads_to_its_proof_its_check_and_its_cell(open_page):

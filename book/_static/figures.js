@@ -278,6 +278,9 @@ const imr = (function () {
     }
   }
 
+  /* Search shows excerpts that it fetches, and no file may be fetched by a page that is one. */
+  if (location.protocol === "file:" && typeof DOCUMENTATION_OPTIONS !== "undefined") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
+
   document.addEventListener("DOMContentLoaded", () => {
     for (const root of document.querySelectorAll(".imr-live")) figures[root.dataset.figure](root);
   });
