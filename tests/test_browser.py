@@ -329,3 +329,11 @@ def test_a_lecturer_moves_on_with_the_keyboard_and_comes_back_to_the_chapter(ope
     page.keyboard.press("ArrowLeft")
     page.locator("section.present a", has_text="The chapter").click()
     assert page.locator("article h1").inner_text().startswith("3. Theorem 1")
+
+
+@pytest.mark.parametrize("name", ["book/notation", "book/ledger", "book/deviations", "book/two-views"])
+def test_a_table_of_words_is_read_whole_on_a_phone(open_page, name):
+    cells = open_page(name, width=360).locator("article table td")
+    assert cells.count() > 10
+    assert max(cells.evaluate_all("all => all.map((cell) => cell.getBoundingClientRect().right)")) <= 360
+    assert "meaning" in cells.evaluate_all("all => all.map((cell) => cell.dataset.label)") or name != "book/notation"

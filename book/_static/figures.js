@@ -271,6 +271,16 @@ const imr = (function () {
 
   const figures = { "flow-field": flowField, "step-size": stepSize, splitting };
 
+  /* On a phone a table of a few wordy columns is shown as cards (imr.css): each cell says what its column is. */
+  function labelCells() {
+    for (const table of document.querySelectorAll(".bd-article table")) {
+      const heads = [...table.querySelectorAll("thead th")].map((head) => head.textContent.trim());
+      if (heads.length < 3 || heads.length > 5) continue;
+      table.classList.add("imr-cards");
+      for (const row of table.querySelectorAll("tbody tr")) [...row.cells].forEach((cell, i) => { cell.dataset.label = heads[i]; });
+    }
+  }
+
   /* What scrolls inside its own box can be reached with the keyboard. */
   function scrollByKeys() {
     for (const box of document.querySelectorAll("pre, table, .output, div.math, mjx-container, .pst-scrollable-table-container")) {
@@ -286,6 +296,7 @@ const imr = (function () {
   });
   window.addEventListener("load", async () => {
     await window.MathJax?.startup?.promise;
+    labelCells();
     scrollByKeys();
     document.documentElement.dataset.imr = "ready";
   });
