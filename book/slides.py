@@ -153,4 +153,4 @@ def _moved(piece: Tag, page: str, output: bool = False) -> str:
             del tag["id"]
     for tag in copy.find_all("section"):  # which reveal.js would take for slides
         tag.name = "div"
-    return str(copy)
+    return f'<div class="output-only">{copy}</div>' if output else str(copy)
