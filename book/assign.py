@@ -243,30 +243,25 @@ def _pictures(solution: NotebookNode) -> list[NotebookNode]:
 
 def nbgrader(source: NotebookNode, package: str) -> NotebookNode:
     """The notebook for nbgrader's ``source`` folder: solutions and hidden tests between its marks, points on the tests."""
-    asked, cells, question, answer = questions(source), [], None, False
+    asked, cells, question, inside = questions(source), [], None, ""
     for cell in source.cells:
         mark = cell.source.partition("\n")[0] if cell.cell_type == "raw" else ""
         if mark == "# BEGIN QUESTION":
             question = asked[yaml.safe_load(cell.source)["name"]]
-        elif mark in ("# BEGIN SOLUTION", "# END SOLUTION"):
-            answer = mark == "# BEGIN SOLUTION"
-        elif mark == "# BEGIN TESTS":
-            cells += [_nbgrader_test(question, number) for number in range(len(question.tests))]
-            question = None
-        elif answer:
+        elif mark.startswith(("# BEGIN", "# END")):
+            inside = mark.removeprefix("# BEGIN ") if mark.startswith("# BEGIN") else ""
+            if inside == "TESTS":
+                cells += [_nbgrader_test(question, number) for number in range(len(question.tests))]
+        elif inside == "SOLUTION":
             text = re.sub(r"# (BEGIN|END) SOLUTION.*", r"### \1 SOLUTION", cell.source)
             marks = {"grade": False, "solution": True, "locked": False, "schema_version": 3, "task": False}
             own = {"nbgrader": marks | {"grade_id": f"{question.name}-answer"}}
             cells.append(nbformat.v4.new_code_cell(text, metadata=own))
-        elif cell.cell_type != "raw" and not _is_test(cell, asked):
+        elif not inside:
             cells.append(nbformat.from_dict(cell))
     notebook = nbformat.v4.new_notebook(cells=cells, metadata=source.metadata)
     _set_up(notebook, package)
     return notebook
-
-
-def _is_test(cell: NotebookNode, asked: dict[str, Question]) -> bool:
-    return any(cell.source.endswith(test.source) for question in asked.values() for test in question.tests)
 
 
 def _nbgrader_test(question: Question, number: int) -> NotebookNode:

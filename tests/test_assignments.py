@@ -445,6 +445,13 @@ def test_feedback_says_of_a_hidden_test_only_its_hint(reports):
     assert public and all(what.partition(":")[0] in names for what in public)
 
 
+def test_the_guide_names_the_limits_that_hold():
+    guide, limits = (ROOT / "book" / "instructors.md").read_text(encoding="utf-8"), grade.Limits()
+    assert f"{limits.seconds:g} seconds in all, a quarter of that" in guide and limits.cell_seconds == limits.seconds / 4
+    assert f"{limits.memory >> 30} GiB" in guide and f"files of {limits.file >> 20} MiB" in guide
+    assert limits.printed == 1_000_000 and "a million printed characters" in guide
+
+
 def test_deleted_cells_cost_their_own_points(harmed):
     report = harmed[0]["deleted"]
     assert report.points["q2_jacobian"] == (2, 2)
