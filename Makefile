@@ -4,6 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
+TOOLS := PYTHONPATH=book $(BIN)/python -m _tools
 JOBS ?= 2
 # One thread for each process: JOBS processes run side by side, and sums do not depend on the number of cores.
 export OMP_NUM_THREADS ?= 1
@@ -28,21 +29,21 @@ test: $(INSTALLED) ## run everything: linter, unit tests, text against notebook,
 	$(BIN)/ruff check --quiet
 	$(BIN)/ruff format --check --quiet
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
-	$(BIN)/python book/ledger.py check
+	$(TOOLS) ledger
 
 assign: $(INSTALLED) ## student version, solution and autograder of the assignments in dist/: make assign [NAME=01-theorem-1]
-	$(BIN)/python book/assign.py $(NAME)
+	$(TOOLS) assign $(NAME)
 
 grade: $(INSTALLED) ## grade a folder of notebooks: make grade SUBMISSIONS=DIR [NAME=01-theorem-1] [GRADES=grades]
 	@test -n "$(SUBMISSIONS)" || { echo "make grade SUBMISSIONS=DIR: name the folder of notebooks" >&2; exit 2; }
-	$(BIN)/python book/grade.py "$(SUBMISSIONS)" --out "$(or $(GRADES),grades)" $(if $(NAME),--assignment $(NAME))
+	$(TOOLS) grade "$(SUBMISSIONS)" --out "$(or $(GRADES),grades)" $(if $(NAME),--assignment $(NAME))
 
 refresh: $(INSTALLED) ## execute chapters anew into book/notebooks: make refresh [CHAPTERS="03-theorem-1 ..."]
-	$(BIN)/python book/twins.py refresh $(CHAPTERS)
+	$(TOOLS) refresh $(CHAPTERS)
 
 ledger: $(INSTALLED) ## run the witnesses of the book's claims and make the ledger's pages from what they said
 	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile tests/test_proofs.py tests/test_claims.py book/notebooks
-	$(BIN)/python book/ledger.py write
+	$(TOOLS) ledger --write
 
 bench: $(INSTALLED) ## measure, side by side: closed forms against autograd; training compiled, in bfloat16, several seeds at once
 	env -u OMP_NUM_THREADS OMP_WAIT_POLICY=passive $(BIN)/python -m imr bench
@@ -53,14 +54,14 @@ mutants: $(INSTALLED) ## change imr/ in every small way and see which changes th
 	$(BIN)/mutmut run; $(BIN)/mutmut results
 
 live: $(INSTALLED) ## fetch Python for the browser (20 MB, needs npm), so that readers run the SymPy cells in the page
-	$(BIN)/python book/live.py
+	$(TOOLS) live
 
 pdf: book ## print the whole book to _build/imr.pdf (needs Chromium), and link to it from the title page
-	$(BIN)/python book/pdf.py
+	$(TOOLS) pdf
 	$(MAKE) book
 
 launch: $(INSTALLED) ## write the notebooks that Colab and Binder open to _build/launch: make launch IMR_REPOSITORY=OWNER/NAME
-	$(BIN)/python book/launch.py
+	$(TOOLS) publish
 
 serve: book ## build the book and serve it on http://localhost:8000
 	$(BIN)/python -m http.server --bind localhost --directory _build/html 8000

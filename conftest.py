@@ -56,7 +56,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Leave what the witnesses said for book/ledger.py."""
+    """Leave what the witnesses said for the ledger."""
     if OUTCOMES and not hasattr(session.config, "workerinput"):
         path = session.config.rootpath / "_build" / "witnesses.json"
         path.parent.mkdir(exist_ok=True)

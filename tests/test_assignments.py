@@ -14,13 +14,13 @@ import nbformat
 import psutil
 import pytest
 import yaml
+from _tools import assign, grade
+from _tools.__main__ import app
+from typer.testing import CliRunner
 
 from imr import data
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "book"))
-import assign  # noqa: E402
-import grade  # noqa: E402
 
 WRONG = yaml.safe_load((ROOT / "tests" / "wrong_answers.yml").read_text(encoding="utf-8"))
 NEEDS_DATA = {name for name in assign.names() if assign.read(name).metadata.imr.get("data")}
@@ -477,11 +477,10 @@ def test_where_the_images_are_missing_the_line_says_so(dist, tmp_path, monkeypat
     ("given", "says"),
     [(["nowhere"], "is no folder"), (["empty"], "is empty"), (["full", "--assignment", "05-x"], "no autograder of 05-x")],
 )
-def test_grading_nothing_says_why(tmp_path, monkeypatch, capsys, given, says):
+def test_grading_nothing_says_why(tmp_path, monkeypatch, given, says):
     (tmp_path / "empty").mkdir()
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "a.ipynb").touch()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["grade.py", *given])
-    assert grade.main() == 2
-    assert says in capsys.readouterr().err
+    done = CliRunner().invoke(app, ["grade", *given])
+    assert done.exit_code == 2 and says in done.stderr

@@ -2,33 +2,28 @@ import copy
 import importlib.util
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import jupytext
 import nbformat
 import pytest
 import yaml
+from _tools import claims, live, notebooks, pages, pdf, publish
+from _tools.__main__ import app
 from bs4 import BeautifulSoup
+from typer.testing import CliRunner
 
 from imr import data
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "book"))
-import extension  # noqa: E402
-import launch  # noqa: E402
-import ledger  # noqa: E402
-import live  # noqa: E402
-import pdf  # noqa: E402
-import twins  # noqa: E402
 
 CHAPTERS = [c for part in yaml.safe_load((ROOT / "_toc.yml").read_text())["parts"] for c in part["chapters"]]
-STEMS = sorted(path.stem for path in twins.CHAPTERS.glob("*.md"))
+STEMS = notebooks.stems()
 
 
 def test_text_and_notebooks_agree():
     assert STEMS
-    assert twins.problems() == []
+    assert notebooks.problems() == []
 
 
 @pytest.fixture
@@ -37,14 +32,14 @@ def pair(tmp_path):
     stem = STEMS[0]
     (tmp_path / "text").mkdir()
     (tmp_path / "twins").mkdir()
-    (tmp_path / "text" / f"{stem}.md").write_text((twins.CHAPTERS / f"{stem}.md").read_text())
-    notebook = nbformat.read(twins.NOTEBOOKS / f"{stem}.ipynb", as_version=4)
+    (tmp_path / "text" / f"{stem}.md").write_text((notebooks.CHAPTERS / f"{stem}.md").read_text())
+    notebook = nbformat.read(notebooks.NOTEBOOKS / f"{stem}.ipynb", as_version=4)
 
     def problems(change=lambda nb: None, stem=stem):
         damaged = copy.deepcopy(notebook)
         change(damaged)
         nbformat.write(damaged, tmp_path / "twins" / f"{stem}.ipynb")
-        return "\n".join(twins.problems(tmp_path / "text", tmp_path / "twins"))
+        return "\n".join(notebooks.problems(tmp_path / "text", tmp_path / "twins"))
 
     return problems
 
@@ -80,14 +75,14 @@ def test_a_twin_without_text_is_found(pair):
 
 @pytest.mark.parametrize("stem", STEMS)
 def test_text_survives_a_round_trip(stem):
-    notebook = jupytext.read(twins.CHAPTERS / f"{stem}.md", fmt="md:myst")
+    notebook = jupytext.read(notebooks.CHAPTERS / f"{stem}.md", fmt="md:myst")
     again = jupytext.reads(jupytext.writes(notebook, fmt="md:myst"), fmt="md:myst")
     assert [cell.source for cell in again.cells] == [cell.source for cell in notebook.cells]
 
 
 def test_no_output_is_exempt_from_comparison():
     for stem in STEMS:
-        for cell in _code(nbformat.read(twins.NOTEBOOKS / f"{stem}.ipynb", as_version=4)):
+        for cell in _code(nbformat.read(notebooks.NOTEBOOKS / f"{stem}.ipynb", as_version=4)):
             assert not re.search("nbval|raises-exception", str(cell.metadata)), f"{stem}: {cell.source[:60]}"
 
 
@@ -99,14 +94,14 @@ def test_every_chapter_is_in_the_table_of_contents():
 
 def test_code_fits_the_page():
     for stem in STEMS:
-        for cell in _code(jupytext.read(twins.CHAPTERS / f"{stem}.md", fmt="md:myst")):
+        for cell in _code(jupytext.read(notebooks.CHAPTERS / f"{stem}.md", fmt="md:myst")):
             assert max(map(len, cell.source.splitlines())) <= 84, f"{stem}: {cell.source}"
 
 
 @pytest.mark.parametrize("stem", STEMS)
 def test_every_exercise_waits_for_an_answer_and_judges_its_solution(stem):
     """An exercise is followed by a cell that waits for an answer, its solution by one that the same judge finds right."""
-    cells = nbformat.read(twins.NOTEBOOKS / f"{stem}.ipynb", as_version=4).cells
+    cells = nbformat.read(notebooks.NOTEBOOKS / f"{stem}.ipynb", as_version=4).cells
     exercises = [label for cell in cells for label in re.findall(r"{exercise}\n:label: (\S+)", cell.source)]
     assert len(exercises) >= 3
     for label in exercises:
@@ -118,14 +113,14 @@ def test_every_exercise_waits_for_an_answer_and_judges_its_solution(stem):
 
 def test_every_picture_of_a_chapter_has_its_data_compared():
     for stem in STEMS:
-        for cell in _code(nbformat.read(twins.NOTEBOOKS / f"{stem}.ipynb", as_version=4)):
+        for cell in _code(nbformat.read(notebooks.NOTEBOOKS / f"{stem}.ipynb", as_version=4)):
             kinds = [set(output.get("data", {})) for output in cell.outputs]
             if any("image/png" in kind for kind in kinds):
                 assert any(output.output_type == "stream" for output in cell.outputs), f"{stem}: {cell.source[:60]}"
 
 
 def test_equations_that_docstrings_name_are_in_the_book():
-    chapters = "".join(p.read_text() for p in twins.CHAPTERS.glob("*.md"))
+    chapters = "".join(p.read_text() for p in notebooks.CHAPTERS.glob("*.md"))
     labels = set(re.findall(r"^\$\$ \((eq-[\w-]+)\)", chapters, re.M)) | set(
         re.findall(r"^:label: ([\w-]+)", chapters, re.M)
     )
@@ -204,7 +199,7 @@ def test_the_status_page_knows_every_chapter(html):
         f"notebooks/{stem}.html" for stem in STEMS
     ]
     pinned = dict(re.findall(r"^([\w-]+)==(\S+)$", (ROOT / "requirements.txt").read_text(), re.M))
-    for stem, row in extension.status().items():
+    for stem, row in pages.status().items():
         for name, number in row["versions"].items():
             assert name == "python" or number.partition("+")[0] == pinned[name], f"{stem}: make refresh CHAPTERS={stem}"
         chapter = BeautifulSoup((html / "book" / "notebooks" / f"{stem}.html").read_text(), "html.parser")
@@ -214,7 +209,7 @@ def test_the_status_page_knows_every_chapter(html):
 
 
 def test_each_chapter_opens_on_colab_and_binder(html, tmp_path):
-    launch.write("owner/name", tmp_path)
+    publish.write("owner/name", tmp_path)
     for stem in STEMS:
         page = BeautifulSoup((html / "book" / "notebooks" / f"{stem}.html").read_text(), "html.parser")
         colab, binder = (page.select_one(f"a[href*='{host}']")["href"] for host in ("colab", "mybinder"))
@@ -222,15 +217,15 @@ def test_each_chapter_opens_on_colab_and_binder(html, tmp_path):
         assert colab.endswith(f"/github/owner/name/blob/launch/{file}")
         assert "/gh/owner/name/launch?" in binder and binder.endswith(file)
         first, *rest = nbformat.read(tmp_path / file, as_version=4).cells
-        assert rest == nbformat.read(twins.NOTEBOOKS / f"{stem}.ipynb", as_version=4).cells
+        assert rest == nbformat.read(notebooks.NOTEBOOKS / f"{stem}.ipynb", as_version=4).cells
         assert ("data.download()" in first.source) == any("data.load(" in cell.source for cell in rest)
-    for path in (twins.BOOK / "results").rglob("*.json"):
+    for path in (notebooks.BOOK / "results").rglob("*.json"):
         assert (tmp_path / path.relative_to(ROOT)).read_bytes() == path.read_bytes()
     assert (tmp_path / "requirements.txt").read_text() == "imr @ git+https://github.com/owner/name\n"
 
 
 def test_the_set_up_cell_installs_on_a_bare_machine_only(tmp_path, monkeypatch):
-    launch.write("owner/name", tmp_path)
+    publish.write("owner/name", tmp_path)
     source = nbformat.read(tmp_path / "book" / "notebooks" / f"{STEMS[-1]}.ipynb", as_version=4).cells[0].source
     ran = []
     (tmp_path / "content" / "imr-book" / "book" / "notebooks").mkdir(parents=True)
@@ -249,17 +244,17 @@ def test_the_set_up_cell_installs_on_a_bare_machine_only(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("address", "says"), [("", "is not set, expected OWNER/NAME"), ("imr", "is 'imr', expected")])
-def test_launch_needs_an_address(monkeypatch, capsys, address, says):
+def test_launch_needs_an_address(monkeypatch, address, says):
     monkeypatch.setenv("IMR_REPOSITORY", address)
-    assert launch.main() == 2
-    assert says in capsys.readouterr().err
+    done = CliRunner().invoke(app, ["publish"])
+    assert done.exit_code == 2 and says in done.stderr
 
 
 def test_a_book_without_an_address_says_so(html, monkeypatch):
     text = (ROOT / "book" / "index.md").read_text()
     for address, says in (("", "has no buttons"), ("owner/name", "The rocket")):
         monkeypatch.setenv("IMR_REPOSITORY", address)
-        extension.fill_in(None, "book/index", filled := [text])
+        pages.fill_in(None, "book/index", filled := [text])
         assert says in filled[0] and "<!--" not in filled[0]
 
 
@@ -275,7 +270,7 @@ def test_the_way_on_says_what_the_next_chapter_teaches(html):
 def test_every_claim_is_linked_from_its_statement(html):
     pages = {p: BeautifulSoup(p.read_text(), "html.parser") for p in (html / "book").rglob("*.html")}
     ids = {path: {tag["id"] for tag in page.find_all(id=True)} for path, page in pages.items()}
-    for claim in ledger.claims():
+    for claim in claims.claims():
         ((path, statement),) = (
             (p, page.select_one(f"#{claim['label']}")) for p, page in pages.items() if claim["label"] in ids[p]
         )
@@ -304,7 +299,7 @@ def test_links_in_the_printed_book_lead_somewhere(html, monkeypatch):
         assert picture["src"].startswith("data:") or (html / picture["src"]).is_file()
 
 
-def test_python_for_the_browser_is_the_one_that_was_checked(tmp_path, monkeypatch, capsys):
+def test_python_for_the_browser_is_the_one_that_was_checked(tmp_path, monkeypatch):
     pinned = (ROOT / "requirements.txt").read_text()
     asked = set(re.findall(r'"([\w.-]+-none-any)\.zip"', (ROOT / "book" / "_static" / "live.js").read_text()))
     wheels = {name.removesuffix(".whl") for name in live.SHA256 if name != live.PYODIDE}
@@ -312,16 +307,16 @@ def test_python_for_the_browser_is_the_one_that_was_checked(tmp_path, monkeypatc
     assert all("{}=={}".format(*wheel.split("-")) in pinned for wheel in wheels)
     monkeypatch.setattr(live, "LIVE", tmp_path / "live")
     monkeypatch.setattr(live, "fetch", lambda folder: [(folder / name).write_bytes(b"other") for name in live.SHA256])
-    assert live.main() == 1
-    assert "it is not used" in capsys.readouterr().err
+    done = CliRunner().invoke(app, ["live"])
+    assert done.exit_code == 2 and "it is not used" in done.stderr
     assert not (tmp_path / "live").exists()
 
     def no_npm(folder):
         raise FileNotFoundError("npm")
 
     monkeypatch.setattr(live, "fetch", no_npm)
-    assert live.main() == 1
-    assert "needs npm" in capsys.readouterr().err
+    done = CliRunner().invoke(app, ["live"])
+    assert done.exit_code == 2 and "needs npm" in done.stderr
 
 
 def test_every_file_speaks_of_no_machine():

@@ -4,7 +4,6 @@ import io
 import os
 import re
 import shutil
-import sys
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -14,15 +13,13 @@ import axe_playwright_python
 import pytest
 import torch
 import yaml
+from _tools import pdf, slides
 from PIL import Image, ImageStat
 from playwright.sync_api import sync_playwright
 
 from imr import flow, potentials
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "book"))
-import pdf  # noqa: E402
-import slides  # noqa: E402
 
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
 PAGES = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"])]

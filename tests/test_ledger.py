@@ -1,45 +1,43 @@
 import re
-import sys
 from pathlib import Path
 
 import pytest
+from _tools import claims
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "book"))
-import ledger  # noqa: E402
 
-CLAIMS = ledger.claims()
+CLAIMS = claims.claims()
 
 
 @pytest.fixture
 def outcomes():
     """A session in which every witness ran and passed."""
     return {
-        claim["id"]: {kind: "passed" for kind in ledger.KINDS if kind != "symbolic" or "by_hand" not in claim}
+        claim["id"]: {kind: "passed" for kind in claims.KINDS if kind != "symbolic" or "by_hand" not in claim}
         for claim in CLAIMS
     }
 
 
 def test_all_is_well_when_every_witness_passed(outcomes):
-    assert ledger.problems(outcomes) == []
+    assert claims.problems(outcomes) == []
 
 
-@pytest.mark.parametrize("kind", ledger.KINDS)
+@pytest.mark.parametrize("kind", claims.KINDS)
 @pytest.mark.parametrize("outcome", ["failed", "skipped"])
 def test_a_witness_that_did_not_pass_is_a_problem(outcomes, kind, outcome):
     outcomes["theorem-1"][kind] = outcome
-    assert ledger.problems(outcomes) == [f"theorem-1: its {kind} witness {outcome}"]
+    assert claims.problems(outcomes) == [f"theorem-1: its {kind} witness {outcome}"]
 
 
-@pytest.mark.parametrize("kind", ledger.KINDS)
+@pytest.mark.parametrize("kind", claims.KINDS)
 def test_a_witness_that_did_not_run_is_a_problem(outcomes, kind):
     del outcomes["theorem-1"][kind]
-    assert ledger.problems(outcomes) == [f"theorem-1: its {kind} witness did not run"]
+    assert claims.problems(outcomes) == [f"theorem-1: its {kind} witness did not run"]
 
 
 def test_a_claim_without_any_witness_and_a_witness_without_a_claim_are_problems(outcomes):
     outcomes["theorem-2"] = outcomes.pop("theorem-1")
-    found = ledger.problems(outcomes)
+    found = claims.problems(outcomes)
     assert len(found) == 5 and "theorem-2: witnesses name it, claims.yml does not" in found
 
 
@@ -60,14 +58,14 @@ def test_only_a_claim_proved_by_hand_needs_no_symbolic_witness(outcomes):
 def test_a_bad_list_of_claims_is_refused(change, message, tmp_path, monkeypatch):
     entries = [dict(claim) for claim in CLAIMS[:2]]
     change(entries)
-    (tmp_path / "claims.yml").write_text(ledger.yaml.safe_dump({"claims": entries}))
-    monkeypatch.setattr(ledger, "BOOK", tmp_path)
+    (tmp_path / "claims.yml").write_text(claims.yaml.safe_dump({"claims": entries}))
+    monkeypatch.setattr(claims, "BOOK", tmp_path)
     with pytest.raises(ValueError, match=message):
-        ledger.claims()
+        claims.claims()
 
 
 def test_the_pages_are_fresh():
-    for name, text in ledger.pages().items():
+    for name, text in claims.pages().items():
         assert (ROOT / "book" / name).read_text() == text, f"{name} is stale; run make ledger"
 
 
@@ -78,7 +76,7 @@ def test_every_claim_is_stated_where_the_ledger_says():
 
 
 def test_every_witness_has_its_code_and_its_cell_on_the_page():
-    page, where = ledger.pages()["witnesses.md"], ledger.cells()
+    page, where = claims.pages()["witnesses.md"], claims.cells()
     for claim in CLAIMS:
         assert claim["id"] in where
         for kind in ("check",) if "by_hand" in claim else ("check", "symbolic"):

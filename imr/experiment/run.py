@@ -101,7 +101,8 @@ def environment(dataset: Dataset, device: torch.device) -> dict:
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "imr": imr.__version__,
-        **{name: version(name) for name in ("torch", "torchvision", "vit-pytorch", "numpy")},
+        "torch": torch.__version__,  # which, unlike the metadata of its wheel, always tells the build: 2.13.0+cu130, say
+        **{name: version(name) for name in ("torchvision", "vit-pytorch", "numpy")},
         "threads": 1 if device.type == "cpu" else torch.get_num_threads(),
         "processes": distributed.size(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",

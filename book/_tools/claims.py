@@ -1,23 +1,20 @@
-"""The ledger of claims: ``python book/ledger.py write`` or ``check``.
+"""The ledger of claims.
 
 ``claims.yml`` lists what the book claims. Each claim has four witnesses: a symbolic proof (tests/test_proofs.py), a numeric
 check and a negative control (tests/test_claims.py), and a cell of its chapter. Every test session notes which of them ran
 and how it ended (conftest.py); ``write`` makes the pages from that, and refuses while one is missing or has failed.
 """
 
-import argparse
 import ast
 import json
-import sys
 from collections import Counter
 from functools import cache
-from pathlib import Path
 
 import nbformat
 import yaml
 
-BOOK = Path(__file__).resolve().parent
-ROOT = BOOK.parent
+from _tools import BOOK, ROOT
+
 OUTCOMES = ROOT / "_build" / "witnesses.json"
 KINDS = ("symbolic", "numeric", "control", "chapter")
 SOURCES = ("paper", "reconstructed", "own")
@@ -120,7 +117,7 @@ def _block(label: str, text: str) -> str:
     return f"({label})=\n```python\n{text}\n```"
 
 
-LEDGER = """<!-- Made by book/ledger.py from the tests that ran; make ledger. -->
+LEDGER = """<!-- Made from the tests that ran; make ledger. -->
 
 (page-ledger)=
 # Ledger of claims
@@ -151,7 +148,7 @@ reading: no machine compares the two.
 {left_out}
 """
 
-WITNESSES = """<!-- Made by book/ledger.py from tests/; make ledger. -->
+WITNESSES = """<!-- Made from tests/; make ledger. -->
 
 (page-witnesses)=
 # Witnesses
@@ -162,22 +159,12 @@ and a formula: the right one must pass for every problem, each wrong one must fa
 """
 
 
-def main() -> int:
-    """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("command", choices=("write", "check"))
-    write = parser.parse_args().command == "write"
+def settle(write: bool) -> list[str]:
+    """What is wrong with the ledger after the last session of tests; with ``write`` its pages are made if nothing is."""
     found = problems(json.loads(OUTCOMES.read_text()) if OUTCOMES.exists() else {})
     for name, text in pages().items():
         if write and not found:
             (BOOK / name).write_text(text)
         elif not (BOOK / name).exists() or (BOOK / name).read_text() != text:
             found.append(f"{name} is stale; run make ledger")
-    if found and not write:
-        found.append("The witnesses are noted by the last test session; make ledger runs them all and makes the pages")
-    print("\n".join(found) or f"ledger: {len(claims())} claims, every witness ran and passed")
-    return bool(found)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return found

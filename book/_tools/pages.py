@@ -10,15 +10,12 @@ from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
-import assign
-import launch
-import ledger
-import slides
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
-ROOT = Path(__file__).resolve().parents[1]
+from _tools import ROOT, assign, claims, publish, slides
+
 PDF = ROOT / "_build" / "imr.pdf"
 
 
@@ -38,10 +35,10 @@ def setup(app: Sphinx) -> dict[str, bool]:
 
 def offer_launch(app: Sphinx, config: Config) -> None:
     """Give each chapter buttons for Colab and Binder, if the project's public address is known."""
-    if name := launch.repository():
+    if name := publish.repository():
         config.html_theme_options |= {
             "repository_url": f"https://github.com/{name}",
-            "repository_branch": launch.BRANCH,
+            "repository_branch": publish.BRANCH,
             "launch_buttons": {
                 "binderhub_url": "https://mybinder.org",
                 "colab_url": "https://colab.research.google.com",
@@ -63,7 +60,7 @@ def fill_in(app: Sphinx, page: str, source: list[str]) -> None:
         ),
         "<!-- launch -->": lambda: (
             "The rocket at the top of a chapter opens it on Colab or Binder, where its first cell sets everything up."
-            if launch.repository()
+            if publish.repository()
             else "This copy of the book does not know the project's public address, so it has no buttons for Colab and "
             "Binder; `IMR_REPOSITORY=OWNER/NAME make book` makes them."
         ),
@@ -185,7 +182,7 @@ def link_witnesses(app: Sphinx, page: str, template: str, context: dict[str, Any
     if not page.startswith("book/notebooks/"):
         return
     there = app.builder.get_relative_uri(page, "book/witnesses")
-    for label, own in groupby(sorted(ledger.claims(), key=itemgetter("label")), itemgetter("label")):
+    for label, own in groupby(sorted(claims.claims(), key=itemgetter("label")), itemgetter("label")):
         links = "; ".join(_witnesses(claim, there) for claim in own)
         statement = rf'(<div class="proof [\w ]*" id="{label}">.*?</section>)'
         ending = f'<p class="imr-witnesses">Witnesses: {links}.</p>'
@@ -197,7 +194,7 @@ def _witnesses(claim: dict[str, str], there: str) -> str:
     proof = "proof in part" if "proved" in claim else "proof by machine"
     links = [] if "by_hand" in claim else [f'<a href="{there}#symbolic-{name}">{proof}</a>']
     links.append(f'<a href="{there}#check-{name}">check and control</a>')
-    if name in ledger.cells():
+    if name in claims.cells():
         links.append(f'<a href="#cell-{name}">cell</a>')
     return ", ".join(links)
 

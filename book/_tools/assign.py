@@ -1,4 +1,4 @@
-"""Assignments: ``python book/assign.py [NAME ...]`` writes ``dist/NAME`` for each, or for all.
+"""Assignments, each made from one source and written to ``dist/NAME``.
 
 A source in ``book/exercises`` (MyST, written by hand) holds the questions, solutions and tests of one assignment, marked for
 Otter-Grader. From it come, and so agree,
@@ -6,13 +6,12 @@ Otter-Grader. From it come, and so agree,
 - ``student/``: the notebook with blanks, its public tests as cells, and the expected pictures; beside it this package as a
   wheel, for machines that do not have it;
 - ``solution/``: the notebook with solutions and all tests, executed; a solution that fails a test is not written;
-- ``autograder.zip``: for Gradescope, ``otter run``, ``otter grade`` and ``book/grade.py``;
+- ``autograder.zip``: for Gradescope, ``otter run``, ``otter grade`` and ``make grade``;
 - ``nbgrader/``: the notebook as nbgrader's ``source`` folder wants it.
 
 The same source gives the same bytes.
 """
 
-import argparse
 import ast
 import base64
 import os
@@ -29,12 +28,12 @@ from pathlib import Path
 import jupytext
 import nbformat
 import yaml
-from launch import FETCH, repository
-from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
-from twins import execute
 
-ROOT = Path(__file__).resolve().parents[1]
+from _tools import ROOT
+from _tools.notebooks import execute
+from _tools.publish import FETCH, repository
+
 EXERCISES, DIST = ROOT / "book" / "exercises", ROOT / "dist"
 BLANK = 'raise NotImplementedError("Your turn.")'
 IGNORED = "otter_ignore"  # Otter's tag for cells that are not run when it grades
@@ -301,25 +300,3 @@ def _write(notebook: NotebookNode, path: Path) -> None:
     notebook.metadata["otter"] = {"assignment_name": path.stem}  # graders refuse a notebook of another assignment
     nbformat.validate(notebook)
     nbformat.write(notebook, path)
-
-
-def main() -> int:
-    """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which assignments, of {', '.join(names())}; default: all")
-    given = parser.parse_args()
-    if unknown := set(given.names) - set(names()):
-        parser.error(f"no such assignment: {', '.join(sorted(unknown))}. Assignments: {', '.join(names())}")
-    with tempfile.TemporaryDirectory() as folder:
-        wheel = build_wheel(Path(folder))
-        for name in given.names or names():
-            try:
-                print("wrote", assign(name, wheel).relative_to(ROOT), flush=True)
-            except CellExecutionError as error:
-                print(f"{name}: the solution fails; dist stays as it was\n{error}", file=sys.stderr)
-                return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

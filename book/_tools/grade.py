@@ -1,4 +1,4 @@
-"""Grade a folder of notebooks: ``python book/grade.py SUBMISSIONS [--assignment NAME] [--out grades]``.
+"""Grade a folder of notebooks.
 
 Each notebook runs in a process of its own, with limits on time, memory and output, and without the environment of whoever
 grades. The tests are those of ``dist/NAME/autograder.zip``, run by Otter's own classes on what the notebook leaves, so
@@ -8,7 +8,6 @@ This guards against accidents, not against malice: a notebook may read and write
 network. The instructor's guide says what to do about that.
 """
 
-import argparse
 import csv
 import ctypes
 import inspect
@@ -22,7 +21,6 @@ import shutil
 import signal
 import sys
 import tempfile
-import time
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -38,7 +36,8 @@ from typing import Any
 import psutil
 from tqdm import tqdm
 
-ROOT = Path(__file__).resolve().parents[1]
+from _tools import ROOT
+
 DIST = ROOT / "dist"
 PRELOADED = [
     "torch",
@@ -507,33 +506,3 @@ def _write(file: Path, text: str) -> None:
     part = file.with_name(f"{file.name}.part")
     part.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
     os.replace(part, file)
-
-
-def main() -> int:
-    """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("submissions", type=Path, help="folder of notebooks, or of a folder for each student")
-    parser.add_argument("--assignment", metavar="NAME", help="which assignment; default: what each notebook says")
-    parser.add_argument("--out", type=Path, default=Path("grades"), help="folder for the results (default: %(default)s)")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="notebooks at a time (default: all cores)")
-    parser.add_argument("--seconds", type=float, default=Limits.seconds, help="for one notebook (default: %(default)g)")
-    parser.add_argument("--memory", type=float, default=Limits.memory / 2**30, help="GiB for one (default: %(default)g)")
-    given = parser.parse_args()
-    limits = Limits(seconds=given.seconds, cell_seconds=given.seconds / 4, memory=int(given.memory * 2**30))
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    started = time.perf_counter()
-    try:
-        reports = grade(given.submissions, given.out, given.assignment, max(1, given.jobs), limits)
-    except GradeError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"stopped; what has been graded is in {given.out}", file=sys.stderr)
-        return 130
-    broken = sum(not report.graded for report in reports)
-    print(f"{len(reports)} notebooks in {time.perf_counter() - started:.0f} s, {broken} of them not graded: {given.out}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,16 +1,16 @@
-"""Print the built book to one PDF, ``_build/imr.pdf``, with Chromium: ``python book/pdf.py``."""
+"""Print the built book to one PDF, ``_build/imr.pdf``, with Chromium."""
 
 import os
 import posixpath
 import shutil
-import sys
 from pathlib import Path
 
 import yaml
 from bs4 import BeautifulSoup
 from playwright.sync_api import sync_playwright
 
-ROOT = Path(__file__).resolve().parents[1]
+from _tools import ROOT
+
 HTML, OUT = ROOT / "_build" / "html", ROOT / "_build" / "imr.pdf"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 NAMES += ("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",)
@@ -29,21 +29,14 @@ def chromium() -> dict:
     return {"executable_path": found, "args": quiet + sandbox}
 
 
-def main() -> int:
-    """Run the command line."""
-    try:
-        browser = chromium()
-    except FileNotFoundError as error:
-        print(error, file=sys.stderr)
-        return 1
-    whole = HTML / "whole.html"
+def write(out: Path) -> None:
+    """Print the built book; a FileNotFoundError says that there is no Chromium."""
+    browser, whole = chromium(), HTML / "whole.html"
     whole.write_text(one_page(), encoding="utf-8")
     try:
-        print_page(whole, browser)
+        print_page(whole, out, browser)
     finally:
         whole.unlink()
-    print(f"{OUT.stat().st_size / 2**20:.1f} MiB in {OUT}")
-    return 0
 
 
 def one_page() -> str:
@@ -81,7 +74,7 @@ def _anchor(name: str) -> str:
     return f"page-{name.replace('/', '-')}"
 
 
-def print_page(page_file: Path, settings: dict) -> None:
+def print_page(page_file: Path, out: Path, settings: dict) -> None:
     """Print with solutions unfolded, code as folded as on the pages, page numbers, and an outline."""
     margin = {"top": "16mm", "bottom": "18mm", "left": "16mm", "right": "16mm"}
     with sync_playwright() as playwright:
@@ -91,7 +84,7 @@ def print_page(page_file: Path, settings: dict) -> None:
         page.wait_for_selector("html[data-imr=ready]", timeout=300_000)
         page.emulate_media(media="print")
         page.pdf(
-            path=OUT,
+            path=out,
             format="A4",
             scale=0.75,
             margin=margin,
@@ -103,7 +96,3 @@ def print_page(page_file: Path, settings: dict) -> None:
             print_background=True,
         )
         browser.close()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

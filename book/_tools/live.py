@@ -1,4 +1,4 @@
-"""Fetch what lets readers run the SymPy cells in their browser: ``python book/live.py``.
+"""Fetch what lets readers run the SymPy cells in their browser.
 
 Pyodide comes from npm, SymPy and mpmath from the Python package index; each file is compared with its checksum. They go to
 ``_build/live``, and the build of the book puts them beside the pages, which load them only when asked to.
@@ -12,7 +12,9 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-LIVE = Path(__file__).resolve().parents[1] / "_build" / "live"
+from _tools import ROOT
+
+LIVE = ROOT / "_build" / "live"
 PYODIDE = "pyodide-314.0.7.tgz"
 RUNTIME = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "pyodide-lock.json", "python_stdlib.zip")
 SHA256 = {
@@ -23,31 +25,33 @@ SHA256 = {
 """The files by name. SymPy is the version that the book is written with."""
 
 
-def main() -> int:
-    """Fetch, verify, and replace ``_build/live``."""
+class LiveError(RuntimeError):
+    """A file is not the one that was checked; the message says which."""
+
+
+def put(target: Path) -> int:
+    """Fetch, verify, and replace a folder; return its size in bytes.
+
+    Raises:
+        LiveError: a file has another checksum; the folder stays as it was.
+        OSError, CalledProcessError: npm or pip is missing or failed.
+    """
     with tempfile.TemporaryDirectory() as folder:
         fetched = Path(folder)
-        try:
-            fetch(fetched)
-        except (OSError, subprocess.CalledProcessError) as error:
-            print(f"not fetched: {error}\nThis needs npm (of Node) and a network, once.", file=sys.stderr)
-            return 1
+        fetch(fetched)
         for name, expected in SHA256.items():
             found = hashlib.sha256((fetched / name).read_bytes()).hexdigest()
             if found != expected:
-                print(f"{name} has the SHA-256 {found}, expected {expected}: it is not used", file=sys.stderr)
-                return 1
-        shutil.rmtree(LIVE, ignore_errors=True)
-        LIVE.mkdir(parents=True)
+                raise LiveError(f"{name} has the SHA-256 {found}, expected {expected}: it is not used")
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir(parents=True)
         with tarfile.open(fetched / PYODIDE) as archive:
             for name in RUNTIME:
-                (LIVE / name).write_bytes(archive.extractfile(f"package/{name}").read())
+                (target / name).write_bytes(archive.extractfile(f"package/{name}").read())
         for name in SHA256:
             if name != PYODIDE:
-                shutil.copyfile(fetched / name, LIVE / name.replace(".whl", ".zip"))
-    size = sum(file.stat().st_size for file in LIVE.iterdir()) / 2**20
-    print(f"{size:.0f} MiB in {LIVE}; now: make serve")
-    return 0
+                shutil.copyfile(fetched / name, target / name.replace(".whl", ".zip"))
+    return sum(file.stat().st_size for file in target.iterdir())
 
 
 def fetch(folder: Path) -> None:
@@ -56,7 +60,3 @@ def fetch(folder: Path) -> None:
     subprocess.run(["npm", "pack", "--silent", package], cwd=folder, check=True, stdout=subprocess.DEVNULL)
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
     subprocess.run([*pip, "sympy==1.14.0", "mpmath==1.3.0"], cwd=folder, check=True)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

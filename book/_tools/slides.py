@@ -16,7 +16,9 @@ from bs4 import BeautifulSoup, Tag
 from markdown_it import MarkdownIt
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 
-DECKS = Path(__file__).resolve().parent / "slides"
+from _tools import BOOK
+
+DECKS = BOOK / "slides"
 CHAPTERS = "book/notebooks"
 PAGE = """\
 <!DOCTYPE html>

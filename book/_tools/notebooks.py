@@ -1,12 +1,10 @@
-"""Text notebooks and their executed twins: ``python book/twins.py refresh [STEM ...]`` or ``check``.
+"""Text notebooks and their executed twins.
 
 ``book/chapters/*.md`` (MyST, written by hand) are the only source; ``book/notebooks/*.ipynb`` are their executed twins,
 which the book renders and nbval compares. Timestamps prove nothing after a clone, so ``check`` compares the inputs.
 """
 
-import argparse
 import json
-import os
 import sys
 import time
 from datetime import UTC, datetime
@@ -16,15 +14,20 @@ from pathlib import Path
 import jupytext
 import nbformat
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 
-BOOK = Path(__file__).resolve().parent
+from _tools import BOOK
+
 CHAPTERS, NOTEBOOKS = BOOK / "chapters", BOOK / "notebooks"
 STATUS = NOTEBOOKS / "status.json"
 PACKAGES = ("torch", "sympy", "numpy", "matplotlib", "pandas", "scikit-learn")
 CELL_KEYS = ("tags", "mystnb")  # the cell metadata that travels
 COMPARED_LEAST = 3  # a notebook with fewer compared outputs proves too little
+
+
+def stems() -> list[str]:
+    """The chapters, in their order."""
+    return sorted(path.stem for path in CHAPTERS.glob("*.md"))
 
 
 def from_text(path: Path) -> NotebookNode:
@@ -76,8 +79,7 @@ def _note(stem: str, seconds: float) -> None:
     versions = {"python": ".".join(map(str, sys.version_info[:3])), **{name: version(name) for name in PACKAGES}}
     today = datetime.now(UTC).date().isoformat()
     status[stem] = {"refreshed": today, "seconds": round(seconds, 1), "versions": versions}
-    known = {path.stem for path in CHAPTERS.glob("*.md")}
-    kept = {name: status[name] for name in sorted(status) if name in known}
+    kept = {name: status[name] for name in stems() if name in status}
     STATUS.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
 
@@ -120,29 +122,3 @@ def _is_compared(output: NotebookNode) -> bool:
 
 def _is_ignored(cell: NotebookNode) -> bool:
     return any("ignore-output" in tag or "skip" in tag for tag in cell.metadata.get("tags", []))
-
-
-def main() -> int:
-    """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("command", choices=("refresh", "check"))
-    parser.add_argument("stems", nargs="*", metavar="STEM", help="chapters to refresh, such as 03-theorem-1; default: all")
-    given = parser.parse_args()
-    known = sorted(path.stem for path in CHAPTERS.glob("*.md"))
-    if unknown := set(given.stems) - set(known):
-        parser.error(f"no such chapter: {', '.join(sorted(unknown))}. Chapters: {', '.join(known)}")
-    if given.command == "refresh":
-        os.environ["OMP_NUM_THREADS"] = "1"
-        for stem in given.stems or known:
-            try:
-                print("wrote", refresh(stem).relative_to(BOOK.parent), flush=True)
-            except CellExecutionError as error:
-                print(f"{stem}: a cell failed, the twin stays as it was\n{error}", file=sys.stderr)
-                return 1
-    found = problems()
-    print("\n".join(found) or "text and notebooks agree")
-    return bool(found)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

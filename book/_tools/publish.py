@@ -1,4 +1,4 @@
-"""What the buttons for Colab and Binder open: ``IMR_REPOSITORY=OWNER/NAME python book/launch.py`` writes ``_build/launch``.
+"""What the buttons for Colab and Binder open, in ``_build/launch``.
 
 Published as the branch ``launch`` of the project's repository, this folder is all that either needs: the executed notebooks,
 each with a first cell that sets a bare machine up, the records that they read, and what Binder installs.
@@ -7,12 +7,12 @@ each with a first cell that sets a bare machine up, the records that they read, 
 import os
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import nbformat
 
-ROOT = Path(__file__).resolve().parents[1]
+from _tools import ROOT
+
 LAUNCH = ROOT / "_build" / "launch"
 BRANCH = "launch"
 SET_UP = """\
@@ -62,22 +62,3 @@ def write(name: str, folder: Path) -> None:
         cell = nbformat.v4.new_code_cell(source.rstrip(), id="set-up")
         notebook.cells.insert(0, cell)
         nbformat.write(notebook, folder / "book" / "notebooks" / path.name)
-
-
-def main() -> int:
-    """Run the command line."""
-    try:
-        name = repository()
-    except ValueError as error:
-        print(error, file=sys.stderr)
-        return 2
-    if name is None:
-        print("IMR_REPOSITORY is not set, expected OWNER/NAME of the project's repository on GitHub", file=sys.stderr)
-        return 2
-    write(name, LAUNCH)
-    print(f"{LAUNCH}: publish it as the branch {BRANCH} of {name}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
