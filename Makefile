@@ -45,9 +45,8 @@ ledger: $(INSTALLED) ## run the witnesses of the book's claims and make the ledg
 	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile tests/test_proofs.py tests/test_claims.py book/notebooks
 	$(TOOLS) ledger --write
 
-bench: $(INSTALLED) ## measure, side by side: closed forms against autograd; training compiled, in bfloat16, several seeds at once
-	env -u OMP_NUM_THREADS OMP_WAIT_POLICY=passive $(BIN)/python -m imr bench
-	$(BIN)/python -m imr bench --training
+bench: $(INSTALLED) ## measure, side by side: closed forms against automatic differentiation, in time and memory
+	env -u OMP_NUM_THREADS OMP_WAIT_POLICY=passive $(BIN)/python tests/benchmarks.py
 
 mutants: $(INSTALLED) ## change imr/ in every small way and see which changes the tests miss (takes long)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check mutmut==3.8.1

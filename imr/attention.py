@@ -29,7 +29,7 @@ def cross_attention(Z: Tensor, theta: Tensor, scale: float = 1.0) -> Tensor:
     require_same_features(Z, theta)
     require_positive(scale)
     if theta.ndim == 2:
-        return _fused(Z.reshape(1, -1, Z.shape[-1]), theta[None], theta[None], scale).reshape(Z.shape)
+        return _one_sequence(Z, theta[None], scale)
     batch = torch.broadcast_shapes(Z.shape[:-2], theta.shape[:-2])
     Z, theta = (X.expand(*batch, *X.shape[-2:]) for X in (Z, theta))
     return _fused(Z, theta, theta, scale)
@@ -38,7 +38,7 @@ def cross_attention(Z: Tensor, theta: Tensor, scale: float = 1.0) -> Tensor:
 def multi_head_cross_attention(
     Z: Tensor,
     theta: Tensor,
-    bias: Tensor,
+    bias: Tensor | None = None,
     scale: float = 1.0,
     values: Tensor | None = None,
     weights: Tensor | None = None,
@@ -46,18 +46,18 @@ def multi_head_cross_attention(
     """Σ_h λ_h σ(s Zθ_hᵀ + b_h)θ_h: one multinomial regression with intercepts for each head :eq:`eq-many-heads`.
 
     The gradient in Z of :func:`imr.potentials.many_regressions`. With two prototypes each head is a sigmoid unit
-    (:prf:ref:`prop-mlp`); with one head and no bias it is :func:`cross_attention`.
+    (:prf:ref:`prop-mlp`); one head without intercepts is :func:`cross_attention`, on torch's fused kernel.
 
     Args:
         Z: features (..., n, d).
         theta: prototypes (heads, k, d), keys and values.
-        bias: intercepts (heads, k) of the logits.
+        bias: intercepts b (heads, k) of the logits; defaults to zeros.
         scale: s, multiplies Zθᵀ.
-        values: in the place of θ as values, (heads, k, d); then it is no gradient (:prf:ref:`prop-untied`).
-        weights: λ (heads,), one for each head; none is one.
+        values: what is averaged instead of θ, (heads, k, d); the result is then no gradient (:prf:ref:`prop-untied`).
+        weights: λ (heads,); defaults to ones.
 
     Returns:
-        (..., n, d); the heads' n×k matrices are kept, since a few prototypes cost less so than n×d for each head.
+        (..., n, d). Of several heads the n×k matrices are kept: with a few prototypes they are smaller than n×d a head.
 
     Raises:
         ValueError: shapes that do not fit, or a scale that is not positive.
@@ -65,10 +65,14 @@ def multi_head_cross_attention(
     require_same_features(Z, theta)
     require_positive(scale)
     require_heads(theta, bias)
-    prototypes = theta.flatten(0, 1)  # (heads k, d)
+    if len(theta) == 1 and bias is None and values is None:
+        attention = _one_sequence(Z, theta, scale)
+        return attention if weights is None else weights * attention
     # tokens last: the softmax then runs along them, not along the few prototypes, which is several times as fast on a CPU
-    N = (scale * prototypes) @ Z.reshape(-1, Z.shape[-1]).mT + bias.reshape(-1, 1)  # (heads k, d) x (d, tokens)
-    sigma = N.unflatten(0, bias.shape).softmax(1).flatten(0, 1)  # (heads k, tokens)
+    N = (scale * theta.flatten(0, 1)) @ Z.reshape(-1, Z.shape[-1]).mT  # (heads k, d) x (d, tokens)
+    if bias is not None:
+        N = N + bias.reshape(-1, 1)
+    sigma = N.unflatten(0, theta.shape[:2]).softmax(1).flatten(0, 1)  # (heads k, tokens)
     values = theta if values is None else values
     if weights is not None:
         values = weights[:, None, None] * values
@@ -183,8 +187,8 @@ def perceptron(
         Z: features (..., n, d).
         W: rows are the hidden units (r, d).
         activation: g' by name: "sigmoid", "relu" or "gelu".
-        bias: b (r,), added to what the hidden units see; none is zero.
-        weights: λ (r,), one for each unit; none is one.
+        bias: b (r,), added to what the hidden units see; defaults to zeros.
+        weights: λ (r,), one for each unit; defaults to ones.
 
     Returns:
         (..., n, d).
@@ -199,6 +203,11 @@ def perceptron(
 
 
 ACTIVATIONS = {"sigmoid": torch.sigmoid, "relu": F.relu, "gelu": F.gelu}
+
+
+def _one_sequence(Z: Tensor, theta: Tensor, scale: float) -> Tensor:
+    """CA of features (..., n, d) and prototypes (1, k, d): rows do not see each other, so all are one sequence."""
+    return _fused(Z.reshape(1, -1, Z.shape[-1]), theta, theta, scale).reshape(Z.shape)
 
 
 def _fused(Q: Tensor, K: Tensor, V: Tensor, scale: float, causal: bool = False) -> Tensor:

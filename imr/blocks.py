@@ -1,15 +1,16 @@
-"""Explicit Euler steps of the flows as ``nn.Module``, and their splitting into one iterate."""
+"""Explicit Euler steps of the flows as ``nn.Module``."""
 
 import math
-from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from imr import potentials
-from imr.attention import cross_attention, multi_head_cross_attention, perceptron, reads
+from imr.attention import multi_head_cross_attention, perceptron, reads
+
+Weights = Literal["down", "up", "learned"]
+"""Down the potential of every head, up, or a weight of either sign for each."""
 
 
 class EulerStep(nn.Module):
@@ -22,7 +23,7 @@ class EulerStep(nn.Module):
         """Start with step size ``h``; a ValueError says so if it is not positive."""
         super().__init__()
         if not h > 0:
-            raise ValueError(f"h is {h}, expected a positive step size; sign=+1 is for climbing")
+            raise ValueError(f"h is {h}, expected a positive step size; to climb, weights='up'")
         self.log_h = nn.Parameter(torch.tensor(math.log(h)))
 
     @property
@@ -44,78 +45,51 @@ class EulerStep(nn.Module):
 
 
 class CrossAttentionBlock(EulerStep):
-    """One explicit Euler step of the label-free flow Ż = ZW − CA(Z, θ) :eq:`eq-label-free`.
-
-    The flow's label term is Cθ. Where labels are unknown a linear map of the features takes its place:
-    Z⁺ = Z + h (ZW − CA(Z, θ)), that is residual + linear map − attention: a transformer block with one head whose keys
-    and values are learned prototypes.
-
-    Args:
-        d: features of each token.
-        k: prototypes.
-        h: initial step size; learned with the rest.
-        linear_map: learn W (d×d). Without it the step is attention alone, and the linear part is left to what reads Z.
-        scale: the s of :func:`imr.attention.cross_attention`.
-
-    Raises:
-        ValueError: ``d`` or ``k`` is less than one, or ``h`` is not positive.
-    """
-
-    def __init__(self, d: int, k: int, h: float = 1.0, linear_map: bool = True, scale: float = 1.0) -> None:
-        """Draw prototypes of norm about 1 (small ones stay smooth in training and withstand noise); W starts at 0."""
-        super().__init__(h)
-        _require_sizes(d=d, k=k)
-        self.theta = nn.Parameter(d**-0.5 * torch.randn(k, d))
-        self.W = nn.Parameter(torch.zeros(d, d)) if linear_map else None
-        self.scale = scale
-
-    def velocity(self, Z: Tensor) -> Tensor:
-        """ZW − CA(Z, θ)."""
-        return _linear(Z, self.W) - cross_attention(Z, self.theta, self.scale)
-
-    def potential(self, Z: Tensor) -> Tensor:
-        """Σᵢ LSEᵢ(s Zθᵀ)/s."""
-        _require_gradient(self.W)
-        return potentials.many_regressions(Z, self.theta[None], Z.new_zeros(1, len(self.theta)), self.scale)
-
-
-class MultiHeadCrossAttentionBlock(EulerStep):
     """One explicit Euler step of Ż = ZW − Σ_h λ_h σ(s Zθ_hᵀ + b_h)θ_h :eq:`eq-many-heads`.
 
-    Several small regressions instead of one large: the classes of one compete, those of different heads do not.
+    The flow's label term is Cθ. Where labels are unknown a linear map of the features takes its place: residual, linear
+    map and attention, a transformer block whose keys and values are learned prototypes. One head without intercepts is
+    Ż = ZW − CA(Z, θ) :eq:`eq-label-free`. Several heads are several small regressions instead of one large: the classes
+    of one compete, those of different heads do not.
 
     Args:
         d: features of each token.
         k: prototypes of each head.
         heads: how many.
         h: initial step size; learned with the rest.
-        linear_map: learn W (d×d).
+        linear_map: learn W (d×d). Without it the step is attention alone, and the linear part is left to what reads Z.
         scale: s, multiplies Zθᵀ.
+        bias: learn the intercepts b.
+        norm: of the prototypes at the start, about. Small ones stay smooth in training and withstand noise; larger ones
+            are far enough apart that each of many heads tells tokens from each other.
         tied: the values are the keys θ. Without, they are prototypes of their own, and the step is no gradient.
-        sign: −1 goes down the potential of every head, +1 up; 0 learns a weight λ_h for each head, which may be either.
+        weights: of the heads' potentials: "down" goes down each (λ = 1), "up" climbs each (λ = −1), "learned" learns
+            a λ_h of either sign for each.
 
     Raises:
-        ValueError: a size is less than one, ``h`` is not positive, or ``sign`` is none of −1, 0, +1.
+        ValueError: a size is less than one, ``h`` is not positive, or ``weights`` is another word.
     """
 
     def __init__(
         self,
         d: int,
         k: int,
-        heads: int,
+        heads: int = 1,
         h: float = 1.0,
         linear_map: bool = True,
         scale: float = 1.0,
+        bias: bool = False,
+        norm: float = 1.0,
         tied: bool = True,
-        sign: int = -1,
+        weights: Weights = "down",
     ) -> None:
-        """Draw prototypes of norm about 3, far enough apart that each head tells tokens from each other; b, W start at 0."""
+        """Draw the prototypes; b and W start at 0."""
         super().__init__(h)
         _require_sizes(d=d, k=k, heads=heads)
-        self.theta = nn.Parameter(3 * d**-0.5 * torch.randn(heads, k, d))
-        self.bias = nn.Parameter(torch.zeros(heads, k))
+        self.theta = nn.Parameter(norm * d**-0.5 * torch.randn(heads, k, d))
+        self.bias = nn.Parameter(torch.zeros(heads, k)) if bias else None
         self.values = None if tied else nn.Parameter(self.theta.detach().clone())
-        self.weights = _weights(heads, sign)
+        self.weights = _weights(heads, weights)
         self.W = nn.Parameter(torch.zeros(d, d)) if linear_map else None
         self.scale = scale
 
@@ -147,10 +121,10 @@ class SelfAttentionBlock(EulerStep):
         labels: the number n of tokens, to learn the label matrices C_h (n×n) of the quadratic model too
             :eq:`eq-quadratic-flow`: which token each token should point at, whatever the image. 0 for none.
         tied: the values are Zφ_h. Without, they are ZV_h with a V_h of their own, and the step is no gradient.
-        sign: −1 goes down the potential of every head, +1 up; 0 learns a weight λ_h for each head, which may be either.
+        weights: as in :class:`CrossAttentionBlock`.
 
     Raises:
-        ValueError: a size is less than one, ``h`` is not positive, or ``sign`` is none of −1, 0, +1.
+        ValueError: a size is less than one, ``h`` is not positive, or ``weights`` is another word.
     """
 
     def __init__(
@@ -164,7 +138,7 @@ class SelfAttentionBlock(EulerStep):
         linear_map: bool = True,
         labels: int = 0,
         tied: bool = True,
-        sign: int = -1,
+        weights: Weights = "down",
     ) -> None:
         """Draw factors of norm about 1; W and C start at 0."""
         super().__init__(h)
@@ -173,7 +147,7 @@ class SelfAttentionBlock(EulerStep):
         self.value = None if tied else nn.Parameter(self.phi.detach().clone())
         self.C = nn.Parameter(torch.zeros(heads, labels, labels)) if labels else None
         self.W = nn.Parameter(torch.zeros(d, d)) if linear_map else None
-        self.weights = _weights(heads, sign)
+        self.weights = _weights(heads, weights)
         self.both_reads, self.scale = both_reads, scale
 
     def velocity(self, Z: Tensor) -> Tensor:
@@ -228,48 +202,6 @@ class PerceptronBlock(EulerStep):
         return potentials.mlp(Z, self.W, self.activation, self.bias, self.weights)
 
 
-class Splitting(nn.Module):
-    """One iterate: the parts of a flow, each stepped by itself, one after another.
-
-    Args:
-        parts: Euler steps, in the order of the Lie splitting A, B, …, Y, Z :eq:`eq-lie`.
-        scheme: "lie", or "strang": A/2, B/2, …, Z, …, B/2, A/2, where /2 is half a step :eq:`eq-strang`.
-        normalise: then divide each token by its root mean square (:prf:ref:`prop-norm`).
-
-    Raises:
-        ValueError: no parts, or an unknown scheme.
-    """
-
-    def __init__(
-        self, parts: Sequence[EulerStep], scheme: Literal["lie", "strang"] = "lie", normalise: bool = False
-    ) -> None:
-        """Keep the parts."""
-        super().__init__()
-        if scheme not in ("lie", "strang"):
-            raise ValueError(f"unknown splitting {scheme!r}, expected 'lie' or 'strang'")
-        if not parts:
-            raise ValueError("a splitting of no parts, expected at least one: attention, a perceptron, or both")
-        self.parts = nn.ModuleList(parts)
-        self.scheme, self.normalise = scheme, normalise
-
-    def steps(self) -> list[tuple[EulerStep, float]]:
-        """The parts in the order of the scheme, each with the fraction of its step that is taken."""
-        if self.scheme == "lie":
-            return [(part, 1.0) for part in self.parts]
-        before = [(part, 0.5) for part in self.parts[:-1]]
-        return [*before, (self.parts[-1], 1.0), *reversed(before)]
-
-    def end(self, Z: Tensor) -> Tensor:
-        """What follows the steps: the normalisation, if there is one."""
-        return F.rms_norm(Z, Z.shape[-1:]) if self.normalise else Z
-
-    def forward(self, Z: Tensor) -> Tensor:
-        """Map features (..., n, d) to the next iterate, same shape."""
-        for part, fraction in self.steps():
-            Z = part(Z, fraction)
-        return self.end(Z)
-
-
 def _linear(Z: Tensor, W: Tensor | None) -> Tensor | float:
     return 0.0 if W is None else Z @ W  # (..., n, d) x (d, d) -> (..., n, d)
 
@@ -278,7 +210,7 @@ def _require_gradient(*spoilers: Tensor | None) -> None:
     if any(spoiler is not None for spoiler in spoilers):
         raise ValueError(
             "this step descends no potential, expected one without linear map, with tied values and both reads: "
-            "a free linear map, free values, or a missing transpose term make the field none that is a gradient"
+            "with a free linear map, free values, or without the transpose term the field is not a gradient"
         )
 
 
@@ -288,10 +220,10 @@ def _require_sizes(**sizes: int) -> None:
             raise ValueError(f"{name} is {value}, expected at least 1")
 
 
-def _weights(heads: int, sign: int) -> Tensor:
-    """The λ_h of the heads' potentials: 1 for descent, −1 for ascent; learned they start at +1 and −1 in turn."""
-    if sign not in (-1, 0, 1):
-        raise ValueError(f"sign is {sign}, expected -1 (down the potential), +1 (up) or 0 (learned for each head)")
-    if sign == 0:
+def _weights(heads: int, which: Weights) -> Tensor:
+    """The λ_h of the heads' potentials; learned they start at +1 and −1 in turn."""
+    if which not in get_args(Weights):
+        raise ValueError(f"weights is {which!r}, expected one of: {', '.join(map(repr, get_args(Weights)))}")
+    if which == "learned":
         return nn.Parameter(1.0 - 2.0 * (torch.arange(heads) % 2))
-    return nn.Buffer(torch.full((heads,), -float(sign)), persistent=False)
+    return nn.Buffer(torch.full((heads,), 1.0 if which == "down" else -1.0), persistent=False)

@@ -2,22 +2,21 @@
 
 import gzip
 import hashlib
-import json
 import os
-import shutil
-import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from urllib.error import URLError
 
+import numpy as np
 import platformdirs
 import torch
 from torch import Tensor
 
+from imr.vision import import_torchvision
+
 VALIDATION = 10_000  # the last of Fashion-MNIST's 60,000 training images; the test set chooses nothing
+CENTRE = 0.286  # mean pixel of Fashion-MNIST's training images; pixels are centred for the computation, not in pictures
 
 
 class DataError(RuntimeError):
@@ -72,7 +71,7 @@ def folder(root: str | Path | None = None) -> Path:
 
 
 def cache() -> Path:
-    """The per-user folder for downloads and for the memory of verified files."""
+    """The per-user folder for downloads."""
     return Path(platformdirs.user_cache_dir("imr", appauthor=False))
 
 
@@ -84,29 +83,21 @@ def is_present(root: str | Path | None = None) -> bool:
 def verify(root: str | Path | None = None) -> dict[str, str]:
     """Check the four files of Fashion-MNIST against torchvision's MD5 sums, and return these by file name.
 
-    A file that was once found good is not read again while its size and time of change stay the same.
-
     Raises:
         DataError: names the first missing or damaged file, the MD5 expected and found, and what to do.
     """
-    raw, expected = _raw(folder(root)), dict(_fashion_mnist().resources)
-    memory = cache() / "verified.json"
-    known = _read_json(memory)
-    for name, md5 in expected.items():
-        path = raw / name
+    for name, md5 in _fashion_mnist().resources:
+        path = _raw(folder(root)) / name
         if not path.is_file():
             raise DataError(f"{name} of Fashion-MNIST (MD5 {md5}) is missing in {folder(root)}. {_WAYS}")
-        stamp = [path.stat().st_size, path.stat().st_mtime_ns, md5]
-        if known.get(str(path.resolve())) != stamp:
-            found = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
-            if found != md5:
-                raise DataError(
-                    f"{path} is damaged: its MD5 is {found}, expected {md5} ({stamp[0]:,} bytes). "
-                    f"Delete it and fetch it anew. {_WAYS}"
-                )
-            known[str(path.resolve())] = stamp
-    _write_json(memory, known)
-    return expected
+        content = path.read_bytes()
+        found = _md5(content)
+        if found != md5:
+            raise DataError(
+                f"{path} is damaged: its MD5 is {found}, expected {md5} ({len(content):,} bytes). "
+                f"Delete it and fetch it anew. {_WAYS}"
+            )
+    return dict(_fashion_mnist().resources)
 
 
 def download() -> Path:
@@ -121,7 +112,7 @@ def download() -> Path:
     raw = target / "FashionMNIST" / "raw"
     for name, md5 in dataset.resources:
         path = raw / name
-        if path.is_file() and hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() != md5:
+        if path.is_file() and _md5(path.read_bytes()) != md5:
             path.unlink()
         path.with_suffix("").unlink(missing_ok=True)  # torchvision takes an unpacked file for a whole one
     try:
@@ -144,23 +135,29 @@ _WAYS = (
 def _load_fashion_mnist(root: str | Path | None) -> Dataset:
     if folder(root) == cache() and not is_present():
         download()
-    md5, dataset = verify(root), _fashion_mnist()
-    with tempfile.TemporaryDirectory() as scratch:  # torchvision reads unpacked files; the root stays as it is
-        raw = Path(scratch, "FashionMNIST", "raw")
-        raw.mkdir(parents=True)
-        for name in md5:
-            with gzip.open(_raw(folder(root)) / name) as packed, open(raw / name.removesuffix(".gz"), "wb") as out:
-                shutil.copyfileobj(packed, out)
-        train, test = (dataset(scratch, train=flag) for flag in (True, False))
-    X, y = train.data / 255, train.targets
+    md5 = verify(root)
+    train, test = (
+        Split(
+            _read(root, f"{part}-images-idx3-ubyte.gz", (28, 28)).float() / 255,
+            _read(root, f"{part}-labels-idx1-ubyte.gz", ()).long(),
+        )
+        for part in ("train", "t10k")
+    )
     return Dataset(
         name="fashion-mnist",
-        classes=tuple(dataset.classes),
-        train=Split(X[:-VALIDATION], y[:-VALIDATION]),
-        validation=Split(X[-VALIDATION:], y[-VALIDATION:]),
-        test=Split(test.data / 255, test.targets),
+        classes=tuple(_fashion_mnist().classes),
+        train=Split(train.X[:-VALIDATION], train.y[:-VALIDATION]),
+        validation=Split(train.X[-VALIDATION:], train.y[-VALIDATION:]),
+        test=test,
         md5=md5,
     )
+
+
+def _read(root: str | Path | None, name: str, shape: tuple[int, ...]) -> Tensor:
+    """Read a verified file of the IDX format: a head of four bytes for each axis and four more, then bytes, (n, *shape)."""
+    content = gzip.decompress((_raw(folder(root)) / name).read_bytes())
+    head = 4 * (2 + len(shape))
+    return torch.from_numpy(np.frombuffer(content, np.uint8, offset=head).reshape(-1, *shape).copy())
 
 
 def _load_digits(root: str | Path | None) -> Dataset:
@@ -170,7 +167,7 @@ def _load_digits(root: str | Path | None) -> Dataset:
     X = torch.from_numpy(digits.images).float() / 16
     y = torch.from_numpy(digits.target).long()
     parts = [Split(X[a:b], y[a:b]) for a, b in ((0, 1197), (1197, 1497), (1497, 1797))]
-    md5 = hashlib.md5(digits.images.tobytes() + digits.target.tobytes(), usedforsecurity=False).hexdigest()
+    md5 = _md5(digits.images.tobytes() + digits.target.tobytes())
     return Dataset("digits", tuple("0123456789"), *parts, md5={"sklearn.datasets.load_digits": md5})
 
 
@@ -186,37 +183,5 @@ def _fashion_mnist() -> type:
     return import_torchvision().datasets.FashionMNIST
 
 
-def import_torchvision() -> ModuleType:
-    """Import torchvision, also where it was built for CUDA and torch for the CPU.
-
-    There torchvision's compiled operators do not load, and the import ends at the two schemas that it expects of them.
-    Declared without an implementation they let it through; data sets and transforms need neither.
-    """
-    try:
-        import torchvision
-    except RuntimeError as error:
-        if "torchvision::nms" not in str(error):
-            raise
-        for loaded in [m for m in sys.modules if m.partition(".")[0] == "torchvision"]:
-            del sys.modules[loaded]
-        torch.library.define("torchvision::nms", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        torch.library.define("torchvision::qnms", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        import torchvision
-    return torchvision
-
-
-def _read_json(path: Path) -> dict:
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-
-
-def _write_json(path: Path, content: dict) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
-            json.dump(content, file)
-        os.replace(file.name, path)
-    except OSError:
-        pass  # a memory that can't be kept costs a tenth of a second next time, nothing else
+def _md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()

@@ -1,8 +1,10 @@
-"""Every picture of the book and of the reports. Functions return a closed ``Figure``: show it, or save it."""
+"""Every picture of the book and of the reports. Functions return a ``Figure``: show it, or save it.
+
+Figures are made without pyplot, which would keep each of them open.
+"""
 
 from collections.abc import Sequence
 
-import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -20,8 +22,7 @@ def iterates(Z: Tensor, names: Sequence[str], title: str = "") -> Figure:
         names: one for each image.
         title: above the figure.
     """
-    figure = plt.figure(figsize=(1.25 * Z.shape[1] + 0.6, 2.6 * Z.shape[0]), layout="constrained")
-    plt.close(figure)
+    figure = Figure(figsize=(1.25 * Z.shape[1] + 0.6, 2.6 * Z.shape[0]), layout="constrained")
     figure.suptitle(title)
     _draw_iterates(figure, Z, names)
     return figure
@@ -29,8 +30,7 @@ def iterates(Z: Tensor, names: Sequence[str], title: str = "") -> Figure:
 
 def overview(Z: Tensor, names: Sequence[str], records: pd.DataFrame, baseline: str = "multinomial regression") -> Figure:
     """Draw :func:`iterates` on the left and on the right accuracy against the iterate from the records of one regime."""
-    figure = plt.figure(figsize=(1.1 * Z.shape[1] + 5, 2.0 * Z.shape[0] + 0.8), layout="constrained")
-    plt.close(figure)
+    figure = Figure(figsize=(1.1 * Z.shape[1] + 5, 2.0 * Z.shape[0] + 0.8), layout="constrained")
     left, right = figure.subfigures(1, 2, width_ratios=[1.1 * Z.shape[1], 5])
     _draw_iterates(left, Z, names)
     ax = right.subplots()
@@ -49,10 +49,8 @@ def accuracy(records: pd.DataFrame, baseline: str = "multinomial regression") ->
         baseline: name of the model without iterates.
     """
     regimes = sorted(records["train_noise"].unique())
-    figure, axes = plt.subplots(
-        1, len(regimes), figsize=(4.6 * len(regimes), 4), sharey=True, squeeze=False, layout="constrained"
-    )
-    plt.close(figure)
+    figure = Figure(figsize=(4.6 * len(regimes), 4), layout="constrained")
+    axes = figure.subplots(1, len(regimes), sharey=True, squeeze=False)
     for ax, regime in zip(axes.flat, regimes, strict=True):
         _draw_accuracy(ax, records[records["train_noise"] == regime], baseline)
         ax.set_title(f"trained with noise, σ ≤ {regime:g}" if regime else "trained on clean images", fontsize=10)
@@ -62,8 +60,8 @@ def accuracy(records: pd.DataFrame, baseline: str = "multinomial regression") ->
 
 def descent(rows: Sequence[dict]) -> Figure:
     """Draw the mean potential before and after each step of :func:`imr.experiment.evaluation.descent`."""
-    figure, ax = plt.subplots(figsize=(7, 3.4), layout="constrained")
-    plt.close(figure)
+    figure = Figure(figsize=(7, 3.4), layout="constrained")
+    ax = figure.subplots()
     parts = list(dict.fromkeys(row["part"] for row in rows))
     for place, row in enumerate(rows):
         which = parts.index(row["part"])
@@ -90,8 +88,8 @@ def descent(rows: Sequence[dict]) -> Figure:
 
 def class_changes(changes: Tensor, classes: Sequence[str]) -> Figure:
     """Draw the mean change of each class's images, (classes, height, width): red lighter, blue darker."""
-    figure, axes = plt.subplots(2, -(-len(classes) // 2), figsize=(8, 4), layout="constrained")
-    plt.close(figure)
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    axes = figure.subplots(2, -(-len(classes) // 2))
     limit = changes.abs().max().item() or 1.0
     for ax, change, name in zip(axes.flat, changes.numpy(), classes, strict=False):
         shown = ax.imshow(change, cmap="RdBu_r", vmin=-limit, vmax=limit)
@@ -104,9 +102,9 @@ def class_changes(changes: Tensor, classes: Sequence[str]) -> Figure:
 
 def confusion(matrices: dict[str, Tensor], classes: Sequence[str]) -> Figure:
     """Draw confusion matrices side by side: rows are true classes, in per cent of the row."""
-    figure, axes = plt.subplots(1, len(matrices), figsize=(5 * len(matrices), 5), sharey=True, layout="constrained")
-    plt.close(figure)
-    for ax, (name, counts) in zip(figure.axes, matrices.items(), strict=True):
+    figure = Figure(figsize=(5 * len(matrices), 5), layout="constrained")
+    axes = figure.subplots(1, len(matrices), sharey=True, squeeze=False)
+    for ax, (name, counts) in zip(axes.flat, matrices.items(), strict=True):
         per_cent = 100 * counts / counts.sum(1, keepdim=True)
         ax.imshow(per_cent.numpy(), cmap="Blues", vmin=0, vmax=100)
         for row, column in per_cent.round().nonzero().tolist():
@@ -121,8 +119,8 @@ def confusion(matrices: dict[str, Tensor], classes: Sequence[str]) -> Figure:
 
 def losses(curves: dict[str, Sequence[float]], xlabel: str, ylabel: str) -> Figure:
     """Draw named sequences against their index."""
-    figure, ax = plt.subplots(figsize=(6, 3.6), layout="constrained")
-    plt.close(figure)
+    figure = Figure(figsize=(6, 3.6), layout="constrained")
+    ax = figure.subplots()
     for (name, values), colour, marker in zip(curves.items(), COLOURS, MARKERS, strict=False):
         ax.plot(values, color=colour, marker=marker, markevery=max(1, len(values) // 10), label=name)
     ax.xaxis.get_major_locator().set_params(integer=True)

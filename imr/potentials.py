@@ -118,15 +118,29 @@ def multi_head(Z: Tensor, phi: Tensor, C: Tensor, scale: float = 1.0) -> Tensor:
     return torch.stack([quadratic(Z, head @ head.mT, C, scale) for head in phi]).sum(0)
 
 
-def many_regressions(Z: Tensor, theta: Tensor, bias: Tensor, scale: float = 1.0, weights: Tensor | None = None) -> Tensor:
+def many_regressions(
+    Z: Tensor, theta: Tensor, bias: Tensor | None = None, scale: float = 1.0, weights: Tensor | None = None
+) -> Tensor:
     """Σ_h λ_h Σᵢ LSEᵢ(s Zθ_hᵀ + b_h)/s, the label-free part of several regressions :eq:`eq-many-regressions`.
 
-    ``theta`` is (heads, k, d) and ``bias`` (heads, k), else a ValueError says so; ``weights`` is λ (heads,), none is one.
-    The result has shape (...), in nats.
+    Args:
+        Z: features (..., n, d).
+        theta: prototypes (heads, k, d).
+        bias: intercepts b (heads, k); defaults to zeros.
+        scale: s > 0, multiplies Zθᵀ.
+        weights: λ (heads,); defaults to ones.
+
+    Returns:
+        The potential in nats, shape (...).
+
+    Raises:
+        ValueError: shapes that do not fit, or a scale that is not positive.
     """
     require_heads(theta, bias)
     require_positive(scale)
-    N = scale * linear_logits(Z[..., None, :, :], theta) + bias[:, None]  # (..., heads, n, k)
+    N = scale * linear_logits(Z[..., None, :, :], theta)  # (..., heads, n, k)
+    if bias is not None:
+        N = N + bias[:, None]
     U = N.logsumexp(-1).sum(-1) / scale  # (..., heads)
     return (U if weights is None else weights * U).sum(-1)
 
@@ -138,8 +152,8 @@ def mlp(Z: Tensor, W: Tensor, activation: str = "gelu", bias: Tensor | None = No
         Z: features (..., n, d).
         W: rows are the hidden units (r, d).
         activation: g' by name: "sigmoid" (g = softplus, Theorem 1 with two classes), "relu" (g = ½relu²) or "gelu".
-        bias: b (r,); none is zero.
-        weights: λ (r,); none is one.
+        bias: b (r,); defaults to zeros.
+        weights: λ (r,); defaults to ones.
 
     Returns:
         The potential, shape (...).
@@ -182,12 +196,11 @@ def require_same_features(Z: Tensor, theta: Tensor) -> None:
         )
 
 
-def require_heads(theta: Tensor, bias: Tensor) -> None:
-    """Raise a ValueError unless theta is (heads, k, d) and bias (heads, k)."""
-    if theta.ndim != 3 or bias.shape != theta.shape[:2]:
-        raise ValueError(
-            f"theta has shape {tuple(theta.shape)} and bias {tuple(bias.shape)}, expected (heads, k, d) and (heads, k)"
-        )
+def require_heads(theta: Tensor, bias: Tensor | None) -> None:
+    """Raise a ValueError unless theta is (heads, k, d) and bias, if there is one, (heads, k)."""
+    if theta.ndim != 3 or (bias is not None and bias.shape != theta.shape[:2]):
+        given = "" if bias is None else f" and bias {tuple(bias.shape)}"
+        raise ValueError(f"theta has shape {tuple(theta.shape)}{given}, expected (heads, k, d) and (heads, k)")
 
 
 def require_form(Z: Tensor, theta: Tensor) -> None:

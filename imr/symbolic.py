@@ -207,6 +207,8 @@ def _rename(expr: Expr, depth: int = 0) -> Expr:
         return expr
     if not isinstance(expr, Sum):
         return expr.func(*[_rename(argument, depth) for argument in expr.args])
+    # Two sums that differ only in the names of their indices must come out as one expression. Which index of a range was
+    # written first says nothing, so all orders are tried and the one that sorts first is kept: the same for both.
     candidates = []
     for limits in _orders(expr.limits):
         names = {limit[0]: Symbol(f"#{depth + place}", integer=True) for place, limit in enumerate(limits)}
@@ -217,6 +219,8 @@ def _rename(expr: Expr, depth: int = 0) -> Expr:
 
 def _orders(limits: tuple) -> Iterator[list]:
     """Every order of the limits that keeps ranges sorted: only indices of the same range change places."""
+    # Over different ranges the order is settled by the ranges; only within one does a choice remain, and its factorial
+    # is that of a handful of indices at most.
     ranges = sorted({str(limit[1:]) for limit in limits})
     groups = [[limit for limit in limits if str(limit[1:]) == bounds] for bounds in ranges]
     for choice in product(*[permutations(group) for group in groups]):

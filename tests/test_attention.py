@@ -2,12 +2,13 @@
 
 from functools import partial
 
+import benchmarks
 import pytest
 import torch
 from strategies import Problem, close
 from torch.func import grad
 
-from imr import attention, bench, flow, potentials
+from imr import attention, flow, potentials
 from imr.attention import companion, cross_attention, perceptron, quadratic_attention, self_attention
 
 P = Problem(n=24, d=3, k=10, r=2)
@@ -104,22 +105,22 @@ def test_gradients_flow_through_both_reads():
 def test_the_quadratic_flow_holds_no_matrix_of_tokens_by_tokens():
     n = 4096
     Z, form = torch.randn(n, 16), torch.randn(16, 16) / 16
-    peak = bench.peak_memory(flow.quadratic_field(form, torch.arange(n)), Z)
+    peak = benchmarks.peak_memory(flow.quadratic_field(form, torch.arange(n)), Z)
     assert 4 * n * 16 < peak < 4 * n * n / 2  # bytes: half of one float32 matrix (n, n)
     everything = lambda Z: (Z @ form @ Z.T).softmax(-1) @ Z
-    assert bench.peak_memory(everything, Z) > 4 * n * n  # the measure does see such a matrix
+    assert benchmarks.peak_memory(everything, Z) > 4 * n * n  # the measure does see such a matrix
 
 
 def test_the_memory_of_the_process_stays_far_below_such_a_matrix():
     n = 8192
-    grown = bench.resident_growth(partial(bench.quadratic_flow, n))
+    grown = benchmarks.resident_growth(partial(benchmarks.quadratic_flow, n))
     assert 4 * n * 64 < grown < 4 * n * n / 2
-    assert bench.resident_growth(partial(torch.ones, n, n)) > 4 * n * n * 0.9  # the measure does see such a matrix
+    assert benchmarks.resident_growth(partial(torch.ones, n, n)) > 4 * n * n * 0.9  # the measure does see such a matrix
 
 
 def test_cross_attention_holds_no_matrix_of_tokens_by_classes():
     Z, theta = torch.randn(4096, 16), torch.randn(1024, 16)
-    assert bench.peak_memory(lambda Z: cross_attention(Z, theta), Z) < 4096 * 1024
+    assert benchmarks.peak_memory(lambda Z: cross_attention(Z, theta), Z) < 4096 * 1024
 
 
 @pytest.mark.parametrize(

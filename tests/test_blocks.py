@@ -4,12 +4,12 @@ from strategies import Problem, close
 
 from imr import flow, potentials
 from imr.attention import companion, cross_attention, perceptron, self_attention
-from imr.blocks import CrossAttentionBlock, MultiHeadCrossAttentionBlock, PerceptronBlock, SelfAttentionBlock, Splitting
+from imr.blocks import CrossAttentionBlock, PerceptronBlock, SelfAttentionBlock
 
 P = Problem(n=6, d=3, k=4, r=2)
 
 
-def _filled(block):
+def filled(block):
     """The block in float64 with random parameters."""
     generator = torch.Generator().manual_seed(1)
     for parameter in block.double().parameters():
@@ -19,45 +19,48 @@ def _filled(block):
 
 @pytest.mark.parametrize("scale", [1.0, 0.3])
 def test_the_cross_attention_block_is_an_euler_step_of_the_label_free_field(scale):
-    block = _filled(CrossAttentionBlock(3, 4, scale=scale))
-    assert close(block(P.Z), flow.euler(flow.label_free_field(block.theta, block.W, scale), block.h)(P.Z))
+    block = filled(CrossAttentionBlock(3, 4, scale=scale))
+    assert close(block(P.Z), flow.euler(flow.label_free_field(block.theta[0], block.W, scale), block.h)(P.Z))
 
 
 def test_with_labels_that_are_linear_in_the_features_it_is_the_labelled_flow():
-    block, U = _filled(CrossAttentionBlock(3, 4)), P.draw(3, 4, salt=50)
-    block.W.data = U @ block.theta.data  # then ZW = Cθ for C = ZU
-    assert close(block(P.Z), flow.euler(flow.linear_field(block.theta, P.Z @ U), block.h)(P.Z))
+    block, U = filled(CrossAttentionBlock(3, 4)), P.draw(3, 4, salt=50)
+    block.W.data = U @ block.theta.data[0]  # then ZW = Cθ for C = ZU
+    assert close(block(P.Z), flow.euler(flow.linear_field(block.theta[0], P.Z @ U), block.h)(P.Z))
 
 
 def test_without_linear_map_attention_enters_with_a_minus():
-    block = _filled(CrossAttentionBlock(3, 4, linear_map=False))
-    assert close(block(P.Z) - P.Z, -block.h * cross_attention(P.Z, block.theta))
+    block = filled(CrossAttentionBlock(3, 4, linear_map=False))
+    assert close(block(P.Z) - P.Z, -block.h * cross_attention(P.Z, block.theta[0]))
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.3])
 def test_the_self_attention_block_descends_its_potential(scale):
     """With W the label term of C = I, the block is an Euler step of minus a gradient."""
-    block = _filled(SelfAttentionBlock(3, 2, heads=2, scale=scale))
+    block = filled(SelfAttentionBlock(3, 2, heads=2, scale=scale))
     block.W.data = 2 * sum(phi @ phi.T for phi in block.phi.data)
     loss = lambda Z: potentials.multi_head(Z, block.phi, torch.arange(6), scale)
     assert close(block(P.Z), P.Z - block.h * torch.func.grad(loss)(P.Z))
 
 
 def test_with_one_read_it_is_the_usual_self_attention():
-    block = _filled(SelfAttentionBlock(3, 2, heads=2, both_reads=False, scale=0.7))
+    block = filled(SelfAttentionBlock(3, 2, heads=2, both_reads=False, scale=0.7))
     assert close(block(P.Z), P.Z + block.h * (P.Z @ block.W - self_attention(P.Z, block.phi, 0.7)))
-    both = _filled(SelfAttentionBlock(3, 2, heads=2, scale=0.7))
+    both = filled(SelfAttentionBlock(3, 2, heads=2, scale=0.7))
     assert close(block(P.Z) - both(P.Z), block.h * companion(P.Z, block.phi, 0.7))
 
 
 GRADIENTS = {
     "cross": lambda: CrossAttentionBlock(3, 4, linear_map=False, scale=0.7),
-    "heads": lambda: MultiHeadCrossAttentionBlock(3, 4, 2, linear_map=False, scale=0.7),
-    "heads, up": lambda: MultiHeadCrossAttentionBlock(3, 4, 2, linear_map=False, sign=1),
-    "heads, weighted": lambda: MultiHeadCrossAttentionBlock(3, 4, 2, linear_map=False, sign=0),
-    "self, weighted": lambda: SelfAttentionBlock(3, 2, heads=2, linear_map=False, sign=0),
+    "cross, up": lambda: CrossAttentionBlock(3, 4, linear_map=False, weights="up"),
+    "cross, intercepts": lambda: CrossAttentionBlock(3, 4, linear_map=False, bias=True, scale=0.7),
+    "heads": lambda: CrossAttentionBlock(3, 4, 2, linear_map=False, bias=True, scale=0.7),
+    "heads, no intercepts": lambda: CrossAttentionBlock(3, 4, 2, linear_map=False, scale=0.7),
+    "heads, up": lambda: CrossAttentionBlock(3, 4, 2, linear_map=False, bias=True, weights="up"),
+    "heads, weighted": lambda: CrossAttentionBlock(3, 4, 2, linear_map=False, bias=True, weights="learned"),
+    "self, weighted": lambda: SelfAttentionBlock(3, 2, heads=2, linear_map=False, weights="learned"),
     "self": lambda: SelfAttentionBlock(3, 2, heads=2, linear_map=False, scale=0.7),
-    "self, up": lambda: SelfAttentionBlock(3, 2, heads=2, linear_map=False, sign=1),
+    "self, up": lambda: SelfAttentionBlock(3, 2, heads=2, linear_map=False, weights="up"),
     "self with labels": lambda: SelfAttentionBlock(3, 2, heads=2, linear_map=False, labels=6, scale=0.7),
     "perceptron": lambda: PerceptronBlock(3, 5),
     "perceptron, gelu": lambda: PerceptronBlock(3, 5, activation="gelu"),
@@ -66,7 +69,7 @@ GRADIENTS = {
 
 @pytest.mark.parametrize("make", GRADIENTS.values(), ids=GRADIENTS)
 def test_a_step_goes_down_the_potential_of_its_block(make):
-    block = _filled(make())
+    block = filled(make())
     gradient = torch.func.grad(block.potential)(P.Z)
     assert gradient.abs().max() > 1e-2
     assert close(block(P.Z), P.Z - block.h * gradient)
@@ -79,15 +82,16 @@ def test_a_step_goes_down_the_potential_of_its_block(make):
     "make",
     [
         lambda: CrossAttentionBlock(3, 4),
-        lambda: MultiHeadCrossAttentionBlock(3, 4, 2),
-        lambda: MultiHeadCrossAttentionBlock(3, 4, 2, linear_map=False, tied=False),
+        lambda: CrossAttentionBlock(3, 4, 2, bias=True),
+        lambda: CrossAttentionBlock(3, 4, linear_map=False, tied=False),
+        lambda: CrossAttentionBlock(3, 4, 2, linear_map=False, bias=True, tied=False),
         lambda: SelfAttentionBlock(3, 2),
         lambda: SelfAttentionBlock(3, 2, linear_map=False, tied=False),
         lambda: SelfAttentionBlock(3, 2, linear_map=False, both_reads=False),
     ],
 )
 def test_a_step_that_is_no_gradient_has_no_potential(make):
-    block = _filled(make())
+    block = filled(make())
     with pytest.raises(ValueError, match="descends no potential"):
         block.potential(P.Z)
     jacobian = torch.func.jacrev(block.velocity)(P.Z).reshape(18, 18)
@@ -95,34 +99,35 @@ def test_a_step_that_is_no_gradient_has_no_potential(make):
 
 
 def test_one_head_of_many_is_cross_attention():
-    block = _filled(MultiHeadCrossAttentionBlock(3, 4, 1))
+    block = filled(CrossAttentionBlock(3, 4, bias=True))
     block.bias.data.zero_()
     assert close(block.velocity(P.Z), P.Z @ block.W - cross_attention(P.Z, block.theta[0]))
 
 
 def test_untied_values_take_the_place_of_the_keys_as_values():
-    block = _filled(MultiHeadCrossAttentionBlock(3, 4, 2, linear_map=False, tied=False))
+    block = filled(CrossAttentionBlock(3, 4, 2, linear_map=False, bias=True, tied=False))
     sigma = (P.Z @ block.theta.mT + block.bias[:, None]).softmax(-1)
     assert close(block.velocity(P.Z), -(sigma @ block.values).sum(0))
-    block = _filled(SelfAttentionBlock(3, 2, linear_map=False, tied=False, both_reads=False))
+    block = filled(SelfAttentionBlock(3, 2, linear_map=False, tied=False, both_reads=False))
     sigma = (P.Z @ block.phi[0] @ block.phi[0].mT @ P.Z.mT).softmax(-1)
     assert close(block.velocity(P.Z), -sigma @ P.Z @ block.value[0] @ block.phi[0].mT)
 
 
 def test_learned_labels_are_those_of_the_quadratic_flow():
-    block = _filled(SelfAttentionBlock(3, 2, linear_map=False, labels=6))
+    block = filled(SelfAttentionBlock(3, 2, linear_map=False, labels=6))
     theta = block.phi[0] @ block.phi[0].mT
     assert close(block.velocity(P.Z), flow.quadratic_field(theta, block.C[0])(P.Z))
-    one = _filled(SelfAttentionBlock(3, 2, linear_map=False, labels=6, both_reads=False))
+    one = filled(SelfAttentionBlock(3, 2, linear_map=False, labels=6, both_reads=False))
     assert close(one.velocity(P.Z), one.C[0] @ P.Z @ theta - self_attention(P.Z, one.phi))
 
 
 def test_the_sign_turns_attention_and_nothing_else():
     for make in (
-        lambda sign: MultiHeadCrossAttentionBlock(3, 4, 2, sign=sign),
-        lambda sign: SelfAttentionBlock(3, 2, labels=6, sign=sign),
+        lambda weights: CrossAttentionBlock(3, 4, weights=weights),
+        lambda weights: CrossAttentionBlock(3, 4, 2, bias=True, weights=weights),
+        lambda weights: SelfAttentionBlock(3, 2, labels=6, weights=weights),
     ):
-        down, up = _filled(make(-1)), _filled(make(1))
+        down, up = filled(make("down")), filled(make("up"))
         rest = P.Z @ down.W + (_labels(down) if hasattr(down, "phi") else 0)
         assert close(down.velocity(P.Z) - rest, rest - up.velocity(P.Z))
 
@@ -133,7 +138,7 @@ def _labels(block):
 
 
 def test_heads_learn_weights_that_start_in_both_directions():
-    for block in (MultiHeadCrossAttentionBlock(3, 4, 4, sign=0), SelfAttentionBlock(3, 2, heads=4, sign=0)):
+    for block in (CrossAttentionBlock(3, 4, 4, weights="learned"), SelfAttentionBlock(3, 2, heads=4, weights="learned")):
         assert block.weights.tolist() == [1, -1, 1, -1]
         assert block.weights.requires_grad
 
@@ -146,26 +151,6 @@ def test_units_of_the_perceptron_start_in_both_directions():
     assert torch.allclose(block.velocity(P32), -sum(each), atol=1e-6)
 
 
-@pytest.mark.parametrize("scheme", ["lie", "strang"])
-def test_a_splitting_steps_the_parts_one_after_another(scheme):
-    parts = [_filled(GRADIENTS[name]()) for name in ("self", "cross", "perceptron")]
-    A, B, C = parts
-    expected = {"lie": C(B(A(P.Z))), "strang": A(B(C(B(A(P.Z, 0.5), 0.5)), 0.5), 0.5)}
-    assert close(Splitting(parts, scheme)(P.Z), expected[scheme])
-
-
-def test_a_normalised_iterate_has_tokens_of_one_root_mean_square():
-    Z = Splitting([_filled(CrossAttentionBlock(3, 4))], normalise=True)(P.Z)
-    assert close(Z.square().mean(-1), torch.ones(6).double())
-
-
-def test_splittings_refuse_what_they_do_not_know():
-    with pytest.raises(ValueError, match="unknown splitting 'euler', expected 'lie' or 'strang'"):
-        Splitting([CrossAttentionBlock(3, 4)], "euler")
-    with pytest.raises(ValueError, match="expected at least one"):
-        Splitting([])
-
-
 @pytest.mark.parametrize("make", [lambda: CrossAttentionBlock(3, 4, h=0.5), lambda: SelfAttentionBlock(3, 2, h=0.5)])
 def test_starts_with_the_stated_step_and_without_a_linear_map(make):
     block = make()
@@ -176,9 +161,10 @@ def test_starts_with_the_stated_step_and_without_a_linear_map(make):
     assert all(parameter.grad.abs().max() > 0 for parameter in block.parameters())
 
 
-def test_prototypes_start_with_norm_about_one():
+def test_prototypes_start_with_about_the_stated_norm():
     torch.manual_seed(0)
     assert abs(CrossAttentionBlock(400, 50).theta.norm(dim=-1).mean() - 1) < 0.05
+    assert abs(CrossAttentionBlock(400, 50, 2, norm=3.0).theta.norm(dim=-1).mean() - 3) < 0.15
     assert abs(SelfAttentionBlock(400, 50, heads=2).phi.norm(dim=-2).mean() - 1) < 0.05
     assert SelfAttentionBlock(400, 50, heads=2).phi.shape == (2, 400, 50)
 
@@ -191,7 +177,7 @@ def test_prototypes_start_with_norm_about_one():
         (lambda: SelfAttentionBlock(0, 2), "d is 0"),
         (lambda: SelfAttentionBlock(3, 0), "r is 0"),
         (lambda: SelfAttentionBlock(3, 2, heads=0), "heads is 0"),
-        (lambda: MultiHeadCrossAttentionBlock(3, 4, 0), "heads is 0"),
+        (lambda: CrossAttentionBlock(3, 4, 0), "heads is 0"),
         (lambda: PerceptronBlock(3, 0), "hidden is 0"),
     ],
 )
@@ -200,9 +186,9 @@ def test_sizes_below_one_are_refused(make, message):
         make()
 
 
-def test_steps_and_signs_that_mean_nothing_are_refused():
+def test_steps_and_weights_that_mean_nothing_are_refused():
     with pytest.raises(ValueError, match="h is 0, expected a positive step size"):
         CrossAttentionBlock(3, 4, h=0)
-    for make in (lambda: SelfAttentionBlock(3, 2, sign=3), lambda: MultiHeadCrossAttentionBlock(3, 4, 2, sign=2)):
-        with pytest.raises(ValueError, match="expected -1"):
-            make()
+    for make in (SelfAttentionBlock, CrossAttentionBlock):
+        with pytest.raises(ValueError, match="weights is 'both', expected one of: 'down', 'up', 'learned'"):
+            make(3, 4, weights="both")

@@ -4,7 +4,7 @@ import torch
 from einops.layers.torch import Rearrange
 from torch import Tensor, nn
 
-from imr.data import import_torchvision
+from imr.vision import import_torchvision
 
 
 def perceptron(height: int, width: int, classes: int, hidden: int) -> nn.Module:

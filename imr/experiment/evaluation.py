@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from imr.data import Split
-from imr.experiment.models import CENTRE, IteratedBlock, Model
+from imr.data import CENTRE, Split
+from imr.experiment.models import IteratedBlock, Model
 
 
 def noisy(X: Tensor, sigma: float, seed: int) -> Tensor:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from imr.experiment.models import FLOWS
+from imr.experiment.variants import FLOWS
 
 
 @dataclass(frozen=True)

@@ -1,21 +1,18 @@
-"""Records to tables, figures and files."""
+"""Records to tables and figures, and everything that a finished run leaves."""
 
-import hashlib
-import itertools
-import json
 from pathlib import Path
 
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from imr import figures
 from imr.data import Dataset, Split
 from imr.experiment.evaluation import class_changes, confusion, descent, noisy
-from imr.experiment.models import Model, build
-from imr.experiment.run import slug, write_json
+from imr.experiment.models import Model
+from imr.experiment.records import Kept, fingerprint, slug, write_checkpoint
+from imr.files import replacing, write_json, write_text
 
 REGRESSION = "multinomial regression"
 
@@ -61,7 +58,7 @@ def means(results: dict) -> pd.Series:
     return 100 * last.groupby(["model", "train_noise", "test_noise"])["accuracy"].mean()
 
 
-def pictures(results: dict, models: dict[str, dict[float, Model]], dataset: Dataset) -> dict[str, Figure]:
+def pictures(results: dict, models: Kept, dataset: Dataset) -> dict[str, Figure]:
     """Draw a run, on images of the split that it was evaluated on.
 
     Args:
@@ -103,51 +100,15 @@ def _examples(
         return torch.stack(model.features(starts), dim=1), [*names, f"{names[0]}, σ = {sigma:g}"]
 
 
-def fingerprint(results: dict) -> str:
-    """SHA-256 of the records; pictures and checkpoint carry it, so that they can be matched with the records."""
-    return hashlib.sha256(json.dumps(results["records"], sort_keys=True).encode()).hexdigest()
-
-
-def write(results: dict, models: dict[str, dict[float, Model]], dataset: Dataset, folder: Path) -> list[Path]:
-    """Write ``table.md``, the figures, ``checkpoint.safetensors`` and, last and in one move, ``results.json``."""
-    files = [folder / "table.md"]
-    files[0].write_text(f"{table(results)}\n\n{iterates_table(results)}\n", encoding="utf-8")
+def write(results: dict, models: Kept, dataset: Dataset, folder: Path) -> None:
+    """Write ``table.md``, the figures, ``checkpoint.safetensors`` and, last, ``results.json``, each in one move."""
+    write_text(folder / "table.md", f"{table(results)}\n\n{iterates_table(results)}\n")
+    about = {"Software": None, "Description": fingerprint(results)}
     for name, figure in pictures(results, models, dataset).items():
-        files.append(folder / f"{name}.png")
-        figure.savefig(files[-1], dpi=130, metadata={"Software": None, "Description": fingerprint(results)})
-    files.append(folder / "checkpoint.safetensors")
-    tensors = {
-        f"{name}/{regime:g}/{key}": parameter
-        for name, kept in models.items()
-        for regime, model in kept.items()
-        for key, parameter in model.state_dict().items()
-    }
-    save_file(tensors, files[-1], metadata={"records": fingerprint(results)})
-    files.append(folder / "results.json")
-    write_json(files[-1], results)
-    return files
-
-
-def read(folder: Path) -> dict:
-    """Read ``results.json``; a FileNotFoundError says that the folder holds no finished run."""
-    return json.loads((folder / "results.json").read_text(encoding="utf-8"))
-
-
-def load_checkpoint(folder: Path, dataset: Dataset) -> tuple[dict, dict[str, dict[float, Model]]]:
-    """Read a run back: ``results.json``, and the kept models, by name and training regime, of the first seed.
-
-    Raises:
-        FileNotFoundError: the folder holds no finished run.
-    """
-    results = read(folder)
-    protocol, tensors = results["protocol"], load_file(folder / "checkpoint.safetensors")
-    models: dict[str, dict[float, Model]] = {name: {} for name in protocol["kept"]}
-    for name, regime in itertools.product(protocol["kept"], protocol["train_noise"]):
-        model = build(protocol["budgets"][name]["model"] or name, *dataset.test.X.shape[1:], len(dataset.classes))
-        prefix = f"{name}/{regime:g}/"
-        model.load_state_dict({key.removeprefix(prefix): p for key, p in tensors.items() if key.startswith(prefix)})
-        models[name][regime] = model.eval()
-    return results, models
+        with replacing(folder / f"{name}.png") as part:
+            figure.savefig(part, format="png", dpi=130, metadata=about)
+    write_checkpoint(models, results, folder)
+    write_json(folder / "results.json", results)
 
 
 def _frame(results: dict) -> pd.DataFrame:

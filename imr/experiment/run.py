@@ -1,34 +1,28 @@
-"""The experiment from beginning to end: protocol in, records out; it can be killed and resumed at any moment."""
+"""The trainings of an experiment: protocol in, records out; it can be killed and resumed at any moment."""
 
 import json
-import os
 import platform
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
 import imr
 from imr.data import Dataset, Split
 from imr.experiment import distributed
 from imr.experiment.evaluation import evaluate, noisy
-from imr.experiment.models import Model, build
+from imr.experiment.models import Model
 from imr.experiment.protocol import Protocol
-from imr.experiment.training import Case, train
-
-WRITTEN = (
-    *("run.json", "results.json", "table.md", "checkpoint.safetensors", "cases/*"),
-    *(f"{figure}*.png" for figure in ("accuracy", "iterates", "changes", "descent", "confusion")),
-)
-"""What a run leaves in its folder, :func:`imr.experiment.report.write` included; everything else there is the user's."""
+from imr.experiment.records import WRITTEN, Case, cases, read_case, write_case
+from imr.experiment.training import train
+from imr.files import write_json
 
 
 class RunError(RuntimeError):
@@ -65,8 +59,8 @@ def begin(protocol: Protocol, setting: dict, folder: Path, resume: bool = False,
     write_json(file, now)
 
 
-def run(protocol: Protocol, dataset: Dataset, device: torch.device, folder: Path, jobs: int = 1) -> dict:
-    """Run what of a protocol is not done yet, in a folder that :func:`begin` has claimed.
+def train_left(protocol: Protocol, dataset: Dataset, device: torch.device, folder: Path, jobs: int = 1) -> dict:
+    """Train and evaluate what of a protocol is not done yet, in a folder that :func:`begin` has claimed.
 
     On a CPU each training runs on one thread, ``jobs`` of them side by side, so the numbers do not depend on ``jobs``.
 
@@ -77,22 +71,18 @@ def run(protocol: Protocol, dataset: Dataset, device: torch.device, folder: Path
     Raises:
         RunError: a process was killed; what was done is kept.
     """
-    cases = [Case(m, t, s) for s in protocol.seeds for t in protocol.train_noise for m in protocol.budgets]
-    left = [case for case in cases if not _file(folder, case, ".json").exists()]
-    label, done = f"experiment {protocol.preset}", len(cases) - len(left)
-    setting = (protocol, dataset, device, folder)
-    with tqdm(None, label, len(cases), initial=done, unit="model", disable=not distributed.is_first()) as bar:
-        for _ in _side_by_side(left, setting, jobs) if jobs > 1 else (_one(case, *setting, line=1) for case in left):
+    wanted = cases(protocol)
+    left = [case for case in wanted if not case.file(folder, ".json").exists()]
+    parts = [getattr(dataset, name) for name in protocol.trained_on.split("+")]
+    training = Split(torch.cat([part.X for part in parts]), torch.cat([part.y for part in parts]))
+    evaluation: Split = getattr(dataset, protocol.evaluated_on)
+    setting = _Setting(protocol, training, evaluation, len(dataset.classes), device, folder)
+    label, done = f"experiment {protocol.preset}", len(wanted) - len(left)
+    with tqdm(None, label, len(wanted), initial=done, unit="model", disable=not distributed.is_first()) as bar:
+        for _ in _side_by_side(left, setting, jobs) if jobs > 1 else (_one(case, setting, line=1) for case in left):
             bar.update()
-    records = [record for case in cases for record in json.loads(_file(folder, case, ".json").read_text("utf-8"))]
-    return {**json.loads((folder / "run.json").read_text("utf-8")), "records": records}
-
-
-def trained(case: Case, protocol: Protocol, folder: Path, dataset: Dataset) -> Model:
-    """Load a model that :func:`run` trained."""
-    model = build(protocol.budgets[case.model].model or case.model, *dataset.train.X.shape[1:], len(dataset.classes))
-    model.load_state_dict(load_file(_file(folder, case, ".safetensors")))
-    return model.eval()
+    records = [record for case in wanted for record in read_case(case, folder)]
+    return {**json.loads((folder / "run.json").read_text(encoding="utf-8")), "records": records}
 
 
 def environment(dataset: Dataset, device: torch.device) -> dict:
@@ -111,34 +101,36 @@ def environment(dataset: Dataset, device: torch.device) -> dict:
     }
 
 
-def _one(
-    case: Case, protocol: Protocol, dataset: Dataset, device: torch.device, folder: Path, line: int | None = None
-) -> None:
-    """Train, evaluate, and leave weights and records; the records come last and say that the case is done."""
+@dataclass(frozen=True)
+class _Setting:
+    """What all cases of a run share; sent to each worker process once."""
+
+    protocol: Protocol
+    training: Split
+    evaluation: Split
+    classes: int
+    device: torch.device
+    folder: Path
+
+
+def _one(case: Case, setting: _Setting, line: int | None = None) -> None:
+    """Train, evaluate, and leave weights and records."""
     threads = torch.get_num_threads()
-    if device.type == "cpu":
+    if setting.device.type == "cpu":
         torch.set_num_threads(1)
-    parts = [getattr(dataset, name) for name in protocol.trained_on.split("+")]
-    split = Split(torch.cat([part.X for part in parts]), torch.cat([part.y for part in parts]))
-    state_file = _file(folder, case, ".state")
-    model, seconds = train(case, protocol, split, len(dataset.classes), device, state_file, line=line)
+    state, images = case.file(setting.folder, ".state"), setting.training
+    model, seconds = train(case, setting.protocol, images, setting.classes, setting.device, state, line=line)
     if distributed.is_first():
-        weights = _file(folder, case, ".safetensors")
-        save_file({name: p.detach().cpu() for name, p in model.state_dict().items()}, weights.with_suffix(".part"))
-        os.replace(weights.with_suffix(".part"), weights)
-        write_json(_file(folder, case, ".json"), list(_records(case, protocol, dataset, model, seconds, device)))
-        state_file.unlink()
+        write_case(case, setting.folder, model, list(_records(case, setting, model, seconds)))
     distributed.wait()
     torch.set_num_threads(threads)
 
 
-def _records(
-    case: Case, protocol: Protocol, dataset: Dataset, model: Model, seconds: float, device: torch.device
-) -> Iterator[dict]:
-    split: Split = getattr(dataset, protocol.evaluated_on)
-    for sigma in protocol.test_noise:
-        test = Split(noisy(split.X, sigma, protocol.noise_seed), split.y)
-        for iterate, (accuracy, loss) in enumerate(evaluate(model, test, device)):
+def _records(case: Case, setting: _Setting, model: Model, seconds: float) -> Iterator[dict]:
+    split = setting.evaluation
+    for sigma in setting.protocol.test_noise:
+        test = Split(noisy(split.X, sigma, setting.protocol.noise_seed), split.y)
+        for iterate, (accuracy, loss) in enumerate(evaluate(model, test, setting.device)):
             yield {
                 "model": case.model,
                 "train_noise": case.train_noise,
@@ -152,14 +144,14 @@ def _records(
             }
 
 
-def _side_by_side(cases: list[Case], setting: tuple, jobs: int) -> Iterator[None]:
+def _side_by_side(left: list[Case], setting: _Setting, jobs: int) -> Iterator[None]:
     """Run cases in processes of their own, yielding as each is done."""
     context = torch.multiprocessing.get_context("spawn")
     tqdm.set_lock(context.RLock())  # the bars of all processes share the terminal
-    shared = (*setting, tqdm.get_lock(), context.Value("i", 0))
+    shared = (setting, tqdm.get_lock(), context.Value("i", 0))
     try:
         with ProcessPoolExecutor(jobs, context, _become_worker, shared) as pool:
-            for done in as_completed([pool.submit(_work, case) for case in cases]):
+            for done in as_completed([pool.submit(_work, case) for case in left]):
                 yield done.result()
     except BrokenProcessPool as error:
         raise RunError(
@@ -168,38 +160,25 @@ def _side_by_side(cases: list[Case], setting: tuple, jobs: int) -> Iterator[None
         ) from error
 
 
-_worker: tuple = ()  # what a worker process keeps between cases: the arguments of _one but the case
+_worker: tuple[_Setting, int] | None = None  # in a worker process: what all cases share, and its line of the terminal
 
 
-def _become_worker(
-    protocol: Protocol, dataset: Dataset, device: torch.device, folder: Path, lock: object, workers: Synchronized
-) -> None:
-    """Keep what every case needs, and take a line of the terminal for this process's bar."""
+def _become_worker(setting: _Setting, lock: object, workers: Synchronized) -> None:
+    """Keep what every case needs, and take a line of the terminal for this process's bar.
+
+    The images are sent once to each process here, not with each case; a pool hands its initializer's arguments to
+    nothing else, so they are kept in a global of the worker's own module.
+    """
     global _worker
     tqdm.set_lock(lock)
     with workers.get_lock():
         workers.value += 1
-        _worker = (protocol, dataset, device, folder, workers.value)
+        _worker = setting, workers.value
 
 
 def _work(case: Case) -> None:
-    _one(case, *_worker)
-
-
-def _file(folder: Path, case: Case, suffix: str) -> Path:
-    return folder / "cases" / f"{slug(case.model)}_{case.train_noise:g}_{case.seed}{suffix}"
-
-
-def slug(name: str) -> str:
-    """A model's name as part of a file name."""
-    return name.replace(",", "").replace(" ", "-")
-
-
-def write_json(file: Path, content: object) -> None:
-    """Write JSON in one move, so that a kill leaves the old file or the new one."""
-    part = file.with_suffix(".part")
-    part.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(part, file)
+    setting, line = _worker
+    _one(case, setting, line)
 
 
 def _require_same(then: dict, now: dict, folder: Path) -> None:

@@ -1,6 +1,5 @@
 """Training: AdamW with a one-cycle rate on the cross-entropy of every iterate; it can be stopped and taken up again."""
 
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,19 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from imr.data import Split
+from imr.data import CENTRE, Split
 from imr.experiment import distributed
-from imr.experiment.models import CENTRE, Model, build
+from imr.experiment.models import Model, build
 from imr.experiment.protocol import Budget, Protocol
-
-
-@dataclass(frozen=True)
-class Case:
-    """One training: a row of the protocol, the largest σ of its noise, and the seed of weights, batches, flips and noise."""
-
-    model: str
-    train_noise: float
-    seed: int
+from imr.experiment.records import Case
+from imr.files import replacing
 
 
 @dataclass
@@ -41,9 +33,8 @@ class _State:
         """Write everything in one move."""
         parts = {name: getattr(self, name).state_dict() for name in ("model", "optimiser", "schedule")}
         generators = {name: generator.get_state() for name, generator in self.generators.items()}
-        part = file.with_suffix(".part")
-        torch.save({**parts, "generators": generators, "epoch": self.epoch, "seconds": self.seconds}, part)
-        os.replace(part, file)
+        with replacing(file) as part:
+            torch.save({**parts, "generators": generators, "epoch": self.epoch, "seconds": self.seconds}, part)
 
     def load(self, file: Path, device: torch.device) -> None:
         """Go back to what was written."""

@@ -1,4 +1,4 @@
-"""Closed forms against automatic differentiation of the same loss, timed side by side, with peak memory.
+"""Closed forms against automatic differentiation of the same loss, timed side by side, with peak memory: ``make bench``.
 
 Each case runs both ways in turn in one process, so that a machine whose speed drifts slows both; the result is the median
 of the ratios. Memory is measured twice: as torch's profiler counts allocations, and as the operating system counts the
@@ -11,19 +11,20 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
+import pandas as pd
 import psutil
 import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
+from tqdm import tqdm
 
 from imr import flow, potentials
-from imr.experiment.models import build
-from imr.experiment.training import weighted_loss
 
 
 @dataclass(frozen=True)
-class Case:
+class Comparison:
     """A field in closed form beside the loss whose gradient it is, at features Z."""
 
     name: str
@@ -38,7 +39,7 @@ class Case:
         return -gradient
 
 
-def cases(n: int = 4096, d: int = 64, k: int = 256, device: str = "cpu") -> list[Case]:
+def cases(n: int = 4096, d: int = 64, k: int = 256, device: str = "cpu") -> list[Comparison]:
     """The linear flow at (n, d, k) and the quadratic flow at (n, d), with soft labels and with class numbers; float32."""
     generator = torch.Generator().manual_seed(0)
     draw = lambda *shape: torch.randn(*shape, generator=generator).to(device)
@@ -48,14 +49,14 @@ def cases(n: int = 4096, d: int = 64, k: int = 256, device: str = "cpu") -> list
     found = []
     for kind, C in (("soft", soft), ("hard", hard)):
         loss = lambda Z, C=C: potentials.linear(Z, theta, C)
-        found.append(Case(f"linear, {kind} labels, n={n} d={d} k={k}", flow.linear_field(theta, C), loss, Z))
+        found.append(Comparison(f"linear, {kind} labels, n={n} d={d} k={k}", flow.linear_field(theta, C), loss, Z))
     for kind, C in (("soft", tokens), ("hard", points_at)):
         loss = lambda Z, C=C: potentials.quadratic(Z, form, C)
-        found.append(Case(f"quadratic, {kind} labels, n={n} d={d}", flow.quadratic_field(form, C), loss, Z))
+        found.append(Comparison(f"quadratic, {kind} labels, n={n} d={d}", flow.quadratic_field(form, C), loss, Z))
     return found
 
 
-def compare(case: Case, rounds: int = 15) -> dict:
+def compare(case: Comparison, rounds: int = 15) -> dict:
     """Time both ways in turn; return the median milliseconds of each, the median ratio, and the largest difference."""
     ratios, ours, theirs = [], [], []
     for attempt in range(rounds + 2):  # the first two warm up
@@ -71,43 +72,6 @@ def compare(case: Case, rounds: int = 15) -> dict:
         "ratio": statistics.median(ratios),
         "difference": (case.field(case.Z) - case.autograd(case.Z)).abs().max().item(),
     }
-
-
-def training(name: str = "block", seeds: int = 5, device: str = "cpu", rounds: int = 7) -> list[dict]:
-    """Time one training step (forward and backward, 256 images) of a model in four ways, in turn.
-
-    The ways: plain float32; through ``torch.compile``; with bfloat16 matrix products; and ``seeds`` models at once through
-    ``torch.func``, per model.
-
-    Returns:
-        For each way the median milliseconds, and the median of its ratio to plain float32: above 1 it pays.
-    """
-    models = [build(name, 28, 28, 10).to(device) for _ in range(seeds)]
-    X, y = torch.rand(256, 28, 28, device=device), torch.randint(10, (256,), device=device)
-    loss = lambda model: weighted_loss(model(X), y, earlier=0.1)
-    compiled = torch.compile(models[0])
-    half = torch.autocast(device, torch.bfloat16)(models[0])
-    stacked, buffers = torch.func.stack_module_state(models)
-    one = lambda p, b: weighted_loss(torch.func.functional_call(models[0], (p, b), (X,)), y, earlier=0.1)
-    ways = {
-        "float32": (lambda: loss(models[0]).backward(), 1),
-        "torch.compile": (lambda: loss(compiled).backward(), 1),
-        "bfloat16": (lambda: loss(half).backward(), 1),
-        f"{seeds} seeds at once": (lambda: torch.func.vmap(torch.func.grad(one))(stacked, buffers), seeds),
-    }
-    seconds = {way: [] for way in ways}
-    for _ in range(rounds + 2):  # the first two warm up
-        for way, (step, models_in_it) in ways.items():
-            seconds[way].append(_seconds(lambda _, step=step: step(), X) / models_in_it)
-    plain = seconds["float32"][2:]
-    return [
-        {
-            "way": way,
-            "ms a step": 1e3 * statistics.median(times[2:]),
-            "times as fast as float32": statistics.median(p / t for p, t in zip(plain, times[2:], strict=True)),
-        }
-        for way, times in seconds.items()
-    ]
 
 
 def peak_memory(function: Callable[[Tensor], Tensor], Z: Tensor) -> int:
@@ -169,3 +133,19 @@ def _seconds(function: Callable[[Tensor], Tensor], Z: Tensor) -> float:
     if Z.device.type == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter() - started
+
+
+def main(device: str, n: int = 16_384, d: int = 64) -> None:
+    """Print the times, and the memory of one large quadratic flow."""
+    rows = [compare(case) for case in tqdm(cases(device=device), unit="case")]
+    print(pd.DataFrame(rows).to_markdown(index=False, floatfmt=("", ".1f", ".1f", ".2f", ".0e")))
+    Z, form = torch.randn(n, d, device=device), torch.randn(d, d, device=device) / d
+    peak = peak_memory(flow.quadratic_field(form, torch.arange(n, device=device)), Z)
+    resident = resident_growth(partial(quadratic_flow, n, d))
+    print(f"\nquadratic flow, n={n} d={d}, float32; one n×n matrix has {4 * n * n >> 20} MiB")
+    print(f"  allocated at most {peak >> 20} MiB; resident memory of a CPU process grew by {resident >> 20} MiB")
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {device}")
+
+
+if __name__ == "__main__":
+    main("cuda" if torch.cuda.is_available() else "cpu")
