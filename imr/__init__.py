@@ -2,11 +2,15 @@
 
 The rooms, each importing only what stands to its left::
 
-    potentials -> attention -> flow -> blocks -> experiment
+    potentials -> attention -> flow -> blocks -> splitting -> experiment
 
 ``potentials`` holds the scalars L(Z, θ), ``attention`` their gradients in closed form, ``flow`` the gradient flow and its
-integrators, ``blocks`` one step of it as an ``nn.Module``, ``experiment`` the study on Fashion-MNIST. Beside the way:
-``data`` (images), ``symbolic`` (the index calculus on SymPy, which knows no torch), ``check`` and ``figures``.
+integrators, ``blocks`` one Euler step of it as an ``nn.Module``, ``splitting`` the steps of several flows in turn, and
+``experiment`` the study on Fashion-MNIST.
+
+Beside the way: ``data`` (images, by way of ``vision``), ``symbolic`` (the index calculus on SymPy, which knows no torch),
+``answers`` (judges those of the exercises), ``check`` (numbers and digests that notebooks print), ``figures`` and
+``interactive`` (pictures), ``files`` (written in one move, so that nobody reads half of one).
 
 Reference: Actor, Gruber, Cyr, "Deriving Transformer Architectures as Implicit Multinomial Regression", arXiv 2509.04653.
 """

@@ -83,13 +83,11 @@ def experiment(
         _refuse("--data is for fashion-mnist: the digits are embedded in scikit-learn")
     if resume and overwrite:
         _refuse("--resume goes on with a run and --overwrite throws it away: say one of them")
-    if distributed.launched() and jobs not in (None, 1):
-        _refuse("--jobs is for trainings side by side; under torchrun all processes share one training at a time")
     protocol = replace(_protocol(preset, dataset, seed, seeds, split), precision=precision, compiled=compiled)
     folder, where = out or Path("runs", f"{preset}-{dataset}-seed{seed}"), _device(device)
     images = _load(dataset, root)
     try:
-        results = study(protocol, images, folder, where, jobs or _jobs(where), resume, overwrite)
+        results = study(protocol, images, folder, where, _jobs(jobs, where), resume, overwrite)
     except RunError as error:
         _refuse(str(error))
     except OSError as error:
@@ -210,9 +208,11 @@ def _device(name: str) -> torch.device:
     return torch.device("cuda" if there and name != "cpu" else "cpu")
 
 
-def _jobs(device: torch.device) -> int:
-    """As many trainings side by side as there are cores to this process; one on a GPU and under torchrun."""
-    return 1 if device.type == "cuda" or distributed.launched() else os.cpu_count() or 1
+def _jobs(asked: int | None, device: torch.device) -> int:
+    """What was asked for, or as many trainings side by side as there are cores; one on a GPU and under torchrun."""
+    if distributed.launched() and asked not in (None, 1):
+        _refuse("--jobs is for trainings side by side; under torchrun all processes share one training at a time")
+    return asked or (1 if device.type == "cuda" or distributed.launched() else os.cpu_count() or 1)
 
 
 def _refuse(message: str) -> NoReturn:

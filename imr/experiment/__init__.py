@@ -22,6 +22,7 @@ def study(
     jobs: int = 1,
     resume: bool = False,
     overwrite: bool = False,
+    progress: bool = True,
 ) -> dict:
     """Run a protocol, and write records, table, figures and a checkpoint.
 
@@ -35,6 +36,7 @@ def study(
         jobs: trainings side by side, each on one thread. The numbers do not depend on it.
         resume: go on with the run that the folder holds, to the same numbers.
         overwrite: throw away the run that the folder holds.
+        progress: show progress bars.
 
     Returns:
         The content of ``results.json``, ``{"protocol", "environment", "records"}``, with one record for each model,
@@ -49,7 +51,7 @@ def study(
         if distributed.is_first():
             run.begin(protocol, run.environment(dataset, device), folder, resume, overwrite)
         distributed.wait()
-        results = run.train_left(protocol, dataset, device, folder, jobs)
+        results = run.train_left(protocol, dataset, device, folder, jobs, progress)
         if distributed.is_first():
             report.write(results, read_kept(protocol, folder, dataset), dataset, folder)
     return results

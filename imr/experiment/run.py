@@ -59,7 +59,9 @@ def begin(protocol: Protocol, setting: dict, folder: Path, resume: bool = False,
     write_json(file, now)
 
 
-def train_left(protocol: Protocol, dataset: Dataset, device: torch.device, folder: Path, jobs: int = 1) -> dict:
+def train_left(
+    protocol: Protocol, dataset: Dataset, device: torch.device, folder: Path, jobs: int = 1, progress: bool = True
+) -> dict:
     """Train and evaluate what of a protocol is not done yet, in a folder that :func:`begin` has claimed.
 
     On a CPU each training runs on one thread, ``jobs`` of them side by side, so the numbers do not depend on ``jobs``.
@@ -76,9 +78,10 @@ def train_left(protocol: Protocol, dataset: Dataset, device: torch.device, folde
     parts = [getattr(dataset, name) for name in protocol.trained_on.split("+")]
     training = Split(torch.cat([part.X for part in parts]), torch.cat([part.y for part in parts]))
     evaluation: Split = getattr(dataset, protocol.evaluated_on)
-    setting = _Setting(protocol, training, evaluation, len(dataset.classes), device, folder)
+    setting = _Setting(protocol, training, evaluation, len(dataset.classes), device, folder, progress)
     label, done = f"experiment {protocol.preset}", len(wanted) - len(left)
-    with tqdm(None, label, len(wanted), initial=done, unit="model", disable=not distributed.is_first()) as bar:
+    hidden = not (progress and distributed.is_first())
+    with tqdm(None, label, len(wanted), initial=done, unit="model", disable=hidden) as bar:
         for _ in _side_by_side(left, setting, jobs) if jobs > 1 else (_one(case, setting, line=1) for case in left):
             bar.update()
     records = [record for case in wanted for record in read_case(case, folder)]
@@ -111,6 +114,7 @@ class _Setting:
     classes: int
     device: torch.device
     folder: Path
+    progress: bool
 
 
 def _one(case: Case, setting: _Setting, line: int | None = None) -> None:
@@ -119,7 +123,8 @@ def _one(case: Case, setting: _Setting, line: int | None = None) -> None:
     if setting.device.type == "cpu":
         torch.set_num_threads(1)
     state, images = case.file(setting.folder, ".state"), setting.training
-    model, seconds = train(case, setting.protocol, images, setting.classes, setting.device, state, line=line)
+    how = {"progress": setting.progress, "line": line}
+    model, seconds = train(case, setting.protocol, images, setting.classes, setting.device, state, **how)
     if distributed.is_first():
         write_case(case, setting.folder, model, list(_records(case, setting, model, seconds)))
     distributed.wait()
