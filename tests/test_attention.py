@@ -158,3 +158,30 @@ def test_heads_and_intercepts_that_do_not_fit_are_refused():
             function(Z, theta, torch.zeros(4))
         with pytest.raises(ValueError, match="scale is 0"):
             function(Z, theta, torch.zeros(2, 4), 0.0)
+
+
+def test_scale_defaults_to_one_and_weights_to_ones():
+    theta, bias = P.draw(2, 4, 3, salt=62), P.draw(2, 4, salt=63)
+    whole = attention.multi_head_cross_attention(P.Z, theta, bias)
+    ones = torch.ones(2).double()
+    assert torch.equal(whole, attention.multi_head_cross_attention(P.Z, theta, bias, 1.0, None, ones))
+    assert potentials.many_regressions(P.Z, theta, bias) == potentials.many_regressions(P.Z, theta, bias, 1.0, ones)
+    Q = torch.einsum("nd,hdr->hnr", P.Z, phi := P.draw(2, 3, 2, salt=64))
+    for read, other in zip(attention.reads(P.Z, phi, Q), attention.reads(P.Z, phi, Q, 1.0), strict=True):
+        assert torch.equal(read, other)
+
+
+@pytest.mark.parametrize("weights", [None, torch.tensor([-0.5], dtype=torch.float64)])
+def test_one_head_without_intercepts_is_the_fused_kernel_and_agrees_with_the_written_out_one(weights):
+    one = attention.multi_head_cross_attention(P.Z, P.theta[None], weights=weights)
+    zeros = torch.zeros(1, len(P.theta), dtype=torch.float64)
+    assert close(one, attention.multi_head_cross_attention(P.Z, P.theta[None], zeros, weights=weights))
+    batch = P.Z.reshape(2, 3, 4, 3)
+    assert close(attention.multi_head_cross_attention(batch, P.theta[None], weights=weights), one.reshape(batch.shape))
+
+
+def test_prototypes_without_heads_are_refused_with_their_shapes():
+    with pytest.raises(ValueError, match=r"^theta has shape \(10, 3\), expected \(heads, k, d\) and \(heads, k\)$"):
+        potentials.many_regressions(P.Z, P.theta)
+    with pytest.raises(ValueError, match=r"^theta has shape \(1, 10, 3\) and bias \(10,\), expected"):
+        potentials.many_regressions(P.Z, P.theta[None], torch.zeros(10))

@@ -104,6 +104,26 @@ def test_one_head_of_many_is_cross_attention():
     assert close(block.velocity(P.Z), P.Z @ block.W - cross_attention(P.Z, block.theta[0]))
 
 
+@pytest.mark.parametrize("make", GRADIENTS.values(), ids=GRADIENTS)
+def test_a_batch_has_a_potential_for_each_of_its_elements(make):
+    block, batch = filled(make()), P.draw(2, 4, 6, 3, salt=60)
+    each = torch.stack([torch.stack([block.potential(Z) for Z in row]) for row in batch])
+    assert close(block.potential(batch), each)
+    assert close(block(batch)[1, 2], block(batch[1, 2]))
+
+
+def test_potentials_are_those_of_the_package():
+    """The scalars themselves, not only their slopes: a constant would not be seen in a step."""
+    scale = 0.7
+    block = filled(GRADIENTS["self"]())
+    N = torch.stack([P.Z @ one @ one.T @ P.Z.T for one in block.phi])
+    assert close(block.potential(P.Z), (scale * N).logsumexp(-1).sum() / scale)
+    block = filled(GRADIENTS["heads"]())
+    assert close(
+        block.potential(P.Z), potentials.many_regressions(P.Z, block.theta, block.bias, scale, torch.ones(2).double())
+    )
+
+
 def test_untied_values_take_the_place_of_the_keys_as_values():
     block = filled(CrossAttentionBlock(3, 4, 2, linear_map=False, bias=True, tied=False))
     sigma = (P.Z @ block.theta.mT + block.bias[:, None]).softmax(-1)
@@ -167,6 +187,15 @@ def test_prototypes_start_with_about_the_stated_norm():
     assert abs(CrossAttentionBlock(400, 50, 2, norm=3.0).theta.norm(dim=-1).mean() - 3) < 0.15
     assert abs(SelfAttentionBlock(400, 50, heads=2).phi.norm(dim=-2).mean() - 1) < 0.05
     assert SelfAttentionBlock(400, 50, heads=2).phi.shape == (2, 400, 50)
+    assert abs(PerceptronBlock(400, 50).W.norm(dim=-1).mean() - 1) < 0.05
+
+
+def test_steps_start_at_one_and_fixed_weights_are_no_part_of_what_is_saved():
+    for block in (CrossAttentionBlock(3, 4), SelfAttentionBlock(3, 2), PerceptronBlock(3, 4)):
+        assert abs(block.h - 1) < 1e-6
+    assert set(CrossAttentionBlock(3, 4, bias=True).state_dict()) == {"log_h", "theta", "bias", "W"}
+    assert "weights" in CrossAttentionBlock(3, 4, weights="learned").state_dict()
+    assert PerceptronBlock(3, 4).bias.tolist() == [0, 0, 0, 0]
 
 
 @pytest.mark.parametrize(
@@ -179,6 +208,7 @@ def test_prototypes_start_with_about_the_stated_norm():
         (lambda: SelfAttentionBlock(3, 2, heads=0), "heads is 0"),
         (lambda: CrossAttentionBlock(3, 4, 0), "heads is 0"),
         (lambda: PerceptronBlock(3, 0), "hidden is 0"),
+        (lambda: PerceptronBlock(0, 4), "d is 0"),
     ],
 )
 def test_sizes_below_one_are_refused(make, message):

@@ -23,10 +23,15 @@ def test_a_splitting_steps_the_parts_one_after_another(scheme):
 def test_a_normalised_iterate_has_tokens_of_one_root_mean_square():
     Z = Splitting([filled(CrossAttentionBlock(3, 4))], normalise=True)(P.Z)
     assert close(Z.square().mean(-1), torch.ones(6).double())
+    batch = P.draw(2, 6, 3, salt=61)
+    normal = Splitting([filled(CrossAttentionBlock(3, 4))], normalise=True)(batch)
+    assert close(normal.square().mean(-1), torch.ones(2, 6).double())
 
 
 def test_splittings_refuse_what_they_do_not_know():
     with pytest.raises(ValueError, match="unknown splitting 'euler', expected 'lie' or 'strang'"):
         Splitting([CrossAttentionBlock(3, 4)], "euler")
-    with pytest.raises(ValueError, match="expected at least one"):
+    with pytest.raises(
+        ValueError, match=r"^a splitting of no parts, expected at least one: attention, a perceptron, or both$"
+    ):
         Splitting([])
