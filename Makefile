@@ -1,6 +1,6 @@
 # Every target that needs it makes .venv first. PYTHON=python3.12 make ... chooses the interpreter.
 .DEFAULT_GOAL := help
-.PHONY: help book test assign grade refresh ledger bench mutants live pdf launch serve clean
+.PHONY: help book test assign grade chapter refresh ledger bench mutants live pdf launch serve clean
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
@@ -37,6 +37,9 @@ assign: $(INSTALLED) ## student version, solution and autograder of the assignme
 grade: $(INSTALLED) ## grade a folder of notebooks: make grade SUBMISSIONS=DIR [NAME=01-theorem-1] [GRADES=grades]
 	@test -n "$(SUBMISSIONS)" || { echo "make grade SUBMISSIONS=DIR: name the folder of notebooks" >&2; exit 2; }
 	$(TOOLS) grade "$(SUBMISSIONS)" --out "$(or $(GRADES),grades)" $(if $(NAME),--assignment $(NAME))
+
+chapter: $(INSTALLED) ## begin a chapter: make chapter NAME=12-my-topic TITLE="My topic"
+	$(TOOLS) chapter "$(NAME)" "$(TITLE)"
 
 refresh: $(INSTALLED) ## execute chapters anew into book/notebooks: make refresh [CHAPTERS="03-theorem-1 ..."]
 	$(TOOLS) refresh $(CHAPTERS)

@@ -1,10 +1,8 @@
-"""Every picture of the book and of the reports. Functions return a ``Figure``: show it, or save it.
-
-Figures are made without pyplot, which would keep each of them open.
-"""
+"""Every picture of the book and of the reports. Functions return a closed ``Figure``: show it, or save it."""
 
 from collections.abc import Sequence
 
+import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -22,7 +20,7 @@ def iterates(Z: Tensor, names: Sequence[str], title: str = "") -> Figure:
         names: one for each image.
         title: above the figure.
     """
-    figure = Figure(figsize=(1.25 * Z.shape[1] + 0.6, 2.6 * Z.shape[0]), layout="constrained")
+    figure = _closed(1.25 * Z.shape[1] + 0.6, 2.6 * Z.shape[0])
     figure.suptitle(title)
     _draw_iterates(figure, Z, names)
     return figure
@@ -30,7 +28,7 @@ def iterates(Z: Tensor, names: Sequence[str], title: str = "") -> Figure:
 
 def overview(Z: Tensor, names: Sequence[str], records: pd.DataFrame, baseline: str = "multinomial regression") -> Figure:
     """Draw :func:`iterates` on the left and on the right accuracy against the iterate from the records of one regime."""
-    figure = Figure(figsize=(1.1 * Z.shape[1] + 5, 2.0 * Z.shape[0] + 0.8), layout="constrained")
+    figure = _closed(1.1 * Z.shape[1] + 5, 2.0 * Z.shape[0] + 0.8)
     left, right = figure.subfigures(1, 2, width_ratios=[1.1 * Z.shape[1], 5])
     _draw_iterates(left, Z, names)
     ax = right.subplots()
@@ -49,7 +47,7 @@ def accuracy(records: pd.DataFrame, baseline: str = "multinomial regression") ->
         baseline: name of the model without iterates.
     """
     regimes = sorted(records["train_noise"].unique())
-    figure = Figure(figsize=(4.6 * len(regimes), 4), layout="constrained")
+    figure = _closed(4.6 * len(regimes), 4)
     axes = figure.subplots(1, len(regimes), sharey=True, squeeze=False)
     for ax, regime in zip(axes.flat, regimes, strict=True):
         _draw_accuracy(ax, records[records["train_noise"] == regime], baseline)
@@ -60,7 +58,7 @@ def accuracy(records: pd.DataFrame, baseline: str = "multinomial regression") ->
 
 def descent(rows: Sequence[dict]) -> Figure:
     """Draw the mean potential before and after each step of :func:`imr.experiment.evaluation.descent`."""
-    figure = Figure(figsize=(7, 3.4), layout="constrained")
+    figure = _closed(7, 3.4)
     ax = figure.subplots()
     parts = list(dict.fromkeys(row["part"] for row in rows))
     for place, row in enumerate(rows):
@@ -88,7 +86,7 @@ def descent(rows: Sequence[dict]) -> Figure:
 
 def class_changes(changes: Tensor, classes: Sequence[str]) -> Figure:
     """Draw the mean change of each class's images, (classes, height, width): red lighter, blue darker."""
-    figure = Figure(figsize=(8, 4), layout="constrained")
+    figure = _closed(8, 4)
     axes = figure.subplots(2, -(-len(classes) // 2))
     limit = changes.abs().max().item() or 1.0
     for ax, change, name in zip(axes.flat, changes.numpy(), classes, strict=False):
@@ -102,7 +100,7 @@ def class_changes(changes: Tensor, classes: Sequence[str]) -> Figure:
 
 def confusion(matrices: dict[str, Tensor], classes: Sequence[str]) -> Figure:
     """Draw confusion matrices side by side: rows are true classes, in per cent of the row."""
-    figure = Figure(figsize=(5 * len(matrices), 5), layout="constrained")
+    figure = _closed(5 * len(matrices), 5)
     axes = figure.subplots(1, len(matrices), sharey=True, squeeze=False)
     for ax, (name, counts) in zip(axes.flat, matrices.items(), strict=True):
         per_cent = 100 * counts / counts.sum(1, keepdim=True)
@@ -119,7 +117,7 @@ def confusion(matrices: dict[str, Tensor], classes: Sequence[str]) -> Figure:
 
 def losses(curves: dict[str, Sequence[float]], xlabel: str, ylabel: str) -> Figure:
     """Draw named sequences against their index."""
-    figure = Figure(figsize=(6, 3.6), layout="constrained")
+    figure = _closed(6, 3.6)
     ax = figure.subplots()
     for (name, values), colour, marker in zip(curves.items(), COLOURS, MARKERS, strict=False):
         ax.plot(values, color=colour, marker=marker, markevery=max(1, len(values) // 10), label=name)
@@ -127,6 +125,13 @@ def losses(curves: dict[str, Sequence[float]], xlabel: str, ylabel: str) -> Figu
     ax.set(xlabel=xlabel, ylabel=ylabel)
     ax.grid(alpha=0.3)
     ax.legend()
+    return figure
+
+
+def _closed(width: float, height: float) -> Figure:
+    """A figure that pyplot does not keep; pyplot makes it all the same, for that tells notebooks how to show figures."""
+    figure = plt.figure(figsize=(width, height), layout="constrained")
+    plt.close(figure)
     return figure
 
 

@@ -40,6 +40,20 @@ def refresh(
 
 
 @app.command()
+def chapter(
+    name: Annotated[str, typer.Argument(help="Of the file: number and topic, such as 12-my-topic.")],
+    title: Annotated[str, typer.Argument(help="Of the chapter.")],
+) -> None:
+    """Begin a chapter: a small text that runs and passes the tests, listed in the table of contents."""
+    from _tools.chapter import ChapterError, begin
+
+    try:
+        print(f"wrote {begin(name, title).relative_to(ROOT)}; now: make refresh CHAPTERS={name}")
+    except ChapterError as error:
+        _refuse(str(error))
+
+
+@app.command()
 def check() -> None:
     """Say whether each chapter's text and its executed notebook agree."""
     from _tools import notebooks
