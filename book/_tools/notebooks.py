@@ -1,27 +1,30 @@
-"""Text notebooks and their executed twins.
+"""Text notebooks and their executed twins: the one place that runs a notebook.
 
 ``book/chapters/*.md`` (MyST, written by hand) are the only source; ``book/notebooks/*.ipynb`` are their executed twins,
-which the book renders and nbval compares. Timestamps prove nothing after a clone, so ``check`` compares the inputs.
+which the book renders and nbval compares. Timestamps prove nothing after a clone, so ``problems`` compares the inputs.
 """
 
-import json
+import re
 import sys
 import time
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import jupytext
 import nbformat
+from jupytext.compare import NotebookDifference, compare_notebooks
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
 from _tools import BOOK
 
 CHAPTERS, NOTEBOOKS = BOOK / "chapters", BOOK / "notebooks"
-STATUS = NOTEBOOKS / "status.json"
 PACKAGES = ("torch", "sympy", "numpy", "matplotlib", "pandas", "scikit-learn")
 CELL_KEYS = ("tags", "mystnb")  # the cell metadata that travels
+EXEMPT = re.compile("nbval|raises-exception")  # tags by which nbval leaves a cell uncompared
+COMPARED = {"text/plain", "text/latex", "text/html"}  # what nbval compares of a displayed result
 COMPARED_LEAST = 3  # a notebook with fewer compared outputs proves too little
 
 
@@ -46,16 +49,27 @@ def from_text(path: Path) -> NotebookNode:
 
 
 def refresh(stem: str) -> Path:
-    """Execute a chapter from its text and write its twin; the twin stays as it was if a cell fails."""
-    notebook = from_text(CHAPTERS / f"{stem}.md")
-    started = time.perf_counter()
+    """Execute a chapter from its text and write its twin, which notes when, how long, and with which versions.
+
+    Raises:
+        CellExecutionError: a cell fails; the twin stays as it was.
+    """
+    notebook, started = from_text(CHAPTERS / f"{stem}.md"), time.perf_counter()
     execute(notebook, NOTEBOOKS)
-    seconds = time.perf_counter() - started
+    notebook.metadata["refreshed"] = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "seconds": round(time.perf_counter() - started, 1),
+        "versions": [f"python {sys.version.split()[0]}", *(f"{name} {version(name)}" for name in PACKAGES)],
+    }
     nbformat.validate(notebook)
     twin = NOTEBOOKS / f"{stem}.ipynb"
     nbformat.write(notebook, twin)
-    _note(stem, seconds)
     return twin
+
+
+def refreshed(twin: Path) -> dict[str, Any]:
+    """What ``refresh`` noted in a twin: ``date`` (ISO), ``seconds``, and ``versions``, such as ``python 3.12.1``."""
+    return nbformat.read(twin, as_version=4).metadata["refreshed"]
 
 
 def execute(notebook: NotebookNode, folder: Path) -> None:
@@ -73,52 +87,45 @@ def execute(notebook: NotebookNode, folder: Path) -> None:
     notebook.metadata["language_info"] = language  # the kernel writes its exact version there
 
 
-def _note(stem: str, seconds: float) -> None:
-    """Write down when a chapter was executed, how long it took, and with which versions, for the status page."""
-    status = json.loads(STATUS.read_text(encoding="utf-8")) if STATUS.exists() else {}
-    versions = {"python": ".".join(map(str, sys.version_info[:3])), **{name: version(name) for name in PACKAGES}}
-    today = datetime.now(UTC).date().isoformat()
-    status[stem] = {"refreshed": today, "seconds": round(seconds, 1), "versions": versions}
-    kept = {name: status[name] for name in stems() if name in status}
-    STATUS.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
-
-
 def problems(chapters: Path = CHAPTERS, notebooks: Path = NOTEBOOKS) -> list[str]:
     """Everything that makes a stored notebook unfit to be compared, one line each; empty if all is well."""
-    texts, twins = (
-        {path.stem for path in folder.glob(glob)} for folder, glob in ((chapters, "*.md"), (notebooks, "*.ipynb"))
-    )
+    texts = {path.stem for path in chapters.glob("*.md")}
+    twins = {path.stem for path in notebooks.glob("*.ipynb")}
     found = [f"{stem}: no executed twin; run make refresh CHAPTERS={stem}" for stem in sorted(texts - twins)]
     found += [f"{stem}: a twin without text in {chapters.name}/; delete it" for stem in sorted(twins - texts)]
     for stem in sorted(texts & twins):
         text = from_text(chapters / f"{stem}.md")
         twin = nbformat.read(notebooks / f"{stem}.ipynb", as_version=4)
-        found += [f"{stem}: {problem}; run make refresh CHAPTERS={stem}" for problem in _compare(text, twin)]
+        unfit = [*_differences(text, twin), *_unproved(twin)]
+        found += [f"{stem}: {problem}; run make refresh CHAPTERS={stem}" for problem in unfit]
     return found
 
 
-def _compare(text: NotebookNode, twin: NotebookNode) -> list[str]:
+def _differences(text: NotebookNode, twin: NotebookNode) -> list[str]:
     found = []
     if text.metadata.imr != twin.metadata.get("imr"):
         found.append("text and twin differ in their metadata")
-    if len(text.cells) != len(twin.cells):
-        found.append(f"the text has {len(text.cells)} cells, the twin {len(twin.cells)}")
-    for number, (a, b) in enumerate(zip(text.cells, twin.cells, strict=False), 1):
-        if (a.cell_type, a.source, a.metadata) != (b.cell_type, b.source, b.metadata):
-            found.append(f"text and twin differ in cell {number}: {b.source.splitlines()[:1]}")
+    if "refreshed" not in twin.metadata:
+        found.append("the twin does not say when it was refreshed")
+    try:
+        compare_notebooks(twin, text, fmt="md:myst", allow_expected_differences=False)
+    except NotebookDifference as difference:
+        found.append(f"text and twin differ ({difference})")
+    return found
+
+
+def _unproved(twin: NotebookNode) -> list[str]:
+    """Why nbval would prove nothing: it passes a cell without a count, and what a tag exempts."""
     code = [cell for cell in twin.cells if cell.cell_type == "code"]
     counts = [cell.execution_count for cell in code]
+    compared = sum(any(_is_compared(output) for output in cell.outputs) for cell in code)
+    found = [f"a tag exempts {cell.source.splitlines()[:1]}" for cell in code if EXEMPT.search(str(cell.metadata))]
     if counts != list(range(1, len(code) + 1)):
         found.append(f"not executed from top to bottom, counts are {counts} (nbval skips a cell without a count)")
-    compared = sum(any(_is_compared(output) for output in cell.outputs) for cell in code if not _is_ignored(cell))
     if compared < COMPARED_LEAST:
         found.append(f"{compared} cells have an output that nbval compares, expected at least {COMPARED_LEAST}")
     return found
 
 
 def _is_compared(output: NotebookNode) -> bool:
-    return output.output_type == "stream" or bool({"text/plain", "text/latex", "text/html"} & set(output.get("data", {})))
-
-
-def _is_ignored(cell: NotebookNode) -> bool:
-    return any("ignore-output" in tag or "skip" in tag for tag in cell.metadata.get("tags", []))
+    return output.output_type == "stream" or bool(COMPARED & set(output.get("data", {})))

@@ -1,7 +1,9 @@
-"""What this book adds to Sphinx; named in ``_config.yml``."""
+"""What this book adds to Sphinx and its theme, beside the text that ``facts``, ``claims`` and ``slides`` make.
 
-import html
-import json
+The foot of a chapter, what stands under the links to the chapters before and after it, the buttons for Colab and Binder, an
+accessible bibliography, and Python for the browser, put beside the pages.
+"""
+
 import re
 import shutil
 from itertools import groupby
@@ -11,25 +13,24 @@ from typing import Any
 from zipfile import ZipFile
 
 from docutils import nodes
+from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
+from sphinx.writers.html5 import HTML5Translator
 
-from _tools import ROOT, assign, claims, publish, slides
-
-PDF = ROOT / "_build" / "imr.pdf"
+from _tools import ROOT, claims, notebooks, publish
+from _tools.facts import CHAPTERS, deck_of, moved, objectives, reference
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Connect what stands below."""
+    app.add_node(nodes.citation, override=True, html=(visit_citation, HTML5Translator.depart_citation))
     app.connect("config-inited", offer_launch)
-    app.connect("source-read", fill_in)
-    app.connect("html-page-context", say_when_refreshed)
+    app.connect("doctree-read", end_chapter)
     app.connect("html-page-context", leave_out_thebe, priority=900)
-    app.connect("html-page-context", mend_citation_lists)
     app.connect("html-page-context", say_what_comes)
     app.connect("html-page-context", link_witnesses)
     app.connect("build-finished", put_live)
-    app.connect("build-finished", make_slides)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -47,97 +48,28 @@ def offer_launch(app: Sphinx, config: Config) -> None:
         }
 
 
-def fill_in(app: Sphinx, page: str, source: list[str]) -> None:
-    """Put into a page what only the build knows, in the place of a comment that names it."""
-    made = {
-        "<!-- status -->": status_table,
-        "<!-- data -->": data_table,
-        "<!-- assignments -->": assignments_list,
-        "<!-- objectives -->": objectives_list,
-        "<!-- decks -->": decks_list,
-        "<!-- pdf -->": lambda: (
-            "{download}`As one PDF <../_build/imr.pdf>`." if PDF.exists() else "`make pdf` makes one PDF of it."
-        ),
-        "<!-- launch -->": lambda: (
-            "The rocket at the top of a chapter opens it on Colab or Binder, where its first cell sets everything up."
-            if publish.repository()
-            else "This copy of the book does not know the project's public address, so it has no buttons for Colab and "
-            "Binder; `IMR_REPOSITORY=OWNER/NAME make book` makes them."
-        ),
-    }
-    for comment, make in made.items():
-        if comment in source[0]:
-            source[0] = source[0].replace(comment, make())
+def end_chapter(app: Sphinx, doctree: nodes.document) -> None:
+    """End each chapter with when it was last executed, with which versions, and a link to its slides."""
+    page = app.env.docname
+    if not page.startswith(CHAPTERS):
+        return
+    row = notebooks.refreshed(Path(app.env.doc2path(page)))
+    refreshed = f"Last refreshed on {row['date']} with {', '.join(row['versions'])}."
+    foot = nodes.paragraph("", refreshed, classes=["imr-refreshed"])
+    if deck := deck_of(app.env, page):
+        foot += [nodes.Text(" "), reference("doc", f"/{deck}", page, "Slides"), nodes.Text(".")]
+    doctree += foot
 
 
-def status() -> dict[str, dict[str, Any]]:
-    """What ``make refresh`` noted about each chapter."""
-    return json.loads((ROOT / "book" / "notebooks" / "status.json").read_text(encoding="utf-8"))
+def visit_citation(self: HTML5Translator, node: nodes.citation) -> None:
+    """Begin an entry of the bibliography as an item of its list.
 
-
-def status_table() -> str:
-    """A row for each chapter: when it was executed, how long it took, with which versions."""
-    rows = [
-        f"| {{doc}}`notebooks/{stem}` | {row['refreshed']} | {row['seconds']:.0f} | {_versions(row)} |"
-        for stem, row in status().items()
-    ]
-    return "\n".join(["| chapter | refreshed | seconds | with |", "|---|---|---|---|", *rows])
-
-
-def data_table() -> str:
-    """The checksums of the images, from the records of the experiment."""
-    records = json.loads((ROOT / "book" / "results" / "fashion-mnist" / "results.json").read_text(encoding="utf-8"))
-    rows = [f"| `{name}` | `{md5}` |" for name, md5 in records["environment"]["data_md5"].items()]
-    return "\n".join(["| file of Fashion-MNIST | MD5 |", "|---|---|", *rows])
-
-
-def assignments_list() -> str:
-    """An item for each assignment: chapters, points, minutes and the titles of its questions."""
-    items = []
-    for name in assign.names():
-        source = assign.read(name)
-        title, *titles = re.findall(r"^##? (?:\d\. )?(.+?)(?: \(\d+ points?,.*)?$", assign.text(source), re.M)
-        numbers = [f"{{doc}}`{int(stem[:2])} <notebooks/{stem}>`" for stem in source.metadata.imr.chapters]
-        chapters = f"chapters {', '.join(numbers)}"
-        points = sum(question.points for question in assign.questions(source).values())
-        asked = "; ".join(titles[: len(assign.questions(source))])
-        worth = f"{points} points, {source.metadata.imr.minutes} minutes, after {chapters}"
-        items.append(f"- **{title}** (`{name}`; {worth}): *{asked}*")
-    return "\n".join(items)
-
-
-def decks_list() -> str:
-    """Links to the slides."""
-    links = [f'<a href="../slides/{name}.html">{int(name[:2])}</a>' for name in slides.names()]
-    return f"Slides by chapter: {', '.join(links)}."
-
-
-def objectives_list() -> str:
-    """An item for each chapter: what one can do after it, the exercises that check that, and the assignment."""
-    items = []
-    asked = {name: assign.read(name).metadata.imr.chapters for name in assign.names()}
-    for stem in status():
-        text = (ROOT / "book" / "chapters" / f"{stem}.md").read_text(encoding="utf-8")
-        tip = text.partition("What you will be able to do\n:class: tip\n")[2].partition("\n\n")[0]
-        can = " ".join(line.removeprefix("- ").strip() for line in tip.splitlines()).rstrip(".")
-        exercises = ", ".join(f"{{ref}}`{label}`" for label in re.findall(r"{exercise}\n:label: (\S+)", text))
-        then = "".join(f"; assignment `{name}`" for name, chapters in asked.items() if stem in chapters)
-        items.append(f"- {{doc}}`notebooks/{stem}`: {can}. *Checked by* {exercises}{then}.")
-    return "\n".join(items)
-
-
-def say_when_refreshed(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object) -> None:
-    """End each chapter with when it was last executed, and with which versions."""
-    row = status().get(Path(page).name)
-    if row and page.startswith("book/notebooks/"):
-        name = Path(page).name
-        lecture = f' <a href="../../slides/{name}.html">Slides</a>.' if name in slides.names() else ""
-        refreshed = f"Last refreshed on {row['refreshed']} with {_versions(row)}."
-        context["body"] += f'<p class="imr-refreshed">{refreshed}{lecture}</p>\n'
-
-
-def _versions(row: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {number}" for name, number in row["versions"].items())
+    docutils gives it the role ``doc-biblioentry``, which DPUB-ARIA 1.1 deprecates. In ARIA a list may own list items only
+    (axe: aria-required-children); with anything else in it, a screen reader would say that it is empty.
+    """
+    if not isinstance(node.previous_sibling(), nodes.citation):
+        self.body.append('<div role="list" class="citation-list">\n')
+    self.body.append(self.starttag(node, "div", CLASS="citation", role="listitem"))
 
 
 def leave_out_thebe(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object) -> None:
@@ -149,32 +81,23 @@ def leave_out_thebe(app: Sphinx, page: str, template: str, context: dict[str, An
     ]
 
 
-def mend_citation_lists(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object) -> None:
-    """The entries of a list must be list items for those who hear the page; docutils gives them a role that is outdated."""
-    context["body"] = context.get("body", "").replace('role="doc-biblioentry"', 'role="listitem"')
-
-
 def say_what_comes(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object) -> None:
     """Put under the links to the chapters before and after what one is able to do with them: their first objective."""
     _, before, after = app.builder.relations.get(page) or (None, None, None)
     for side, neighbour in (("prev", before), ("next", after)):
-        if context.get(side) and (objective := _objective(app, neighbour)):
-            title = f'{context[side]["title"]}<span class="imr-objective">{objective}</span>'
-            context[side] = context[side] | {"title": title}
+        promised = objectives(app.env, neighbour) if neighbour else []
+        if context.get(side) and promised:
+            context[side] = context[side] | {"title": context[side]["title"] + _teaser(app, promised[0])}
 
 
-def _objective(app: Sphinx, page: str | None) -> str | None:
-    """The first item of what a chapter says that one will be able to do, as HTML; None for a page that says nothing."""
-    tips = list(app.env.get_doctree(page).findall(nodes.admonition)) if page else []
-    if not (tips and tips[0].next_node(nodes.list_item)):
-        return None
-    pieces = [
-        f'<span class="math notranslate nohighlight">\\({html.escape(piece.astext())}\\)</span>'
-        if isinstance(piece, nodes.math)
-        else html.escape(piece.astext())
-        for piece in tips[0].next_node(nodes.list_item)[0].children
-    ]
-    return "".join(pieces).rstrip(";.")
+def _teaser(app: Sphinx, objective: nodes.paragraph) -> str:
+    """An objective as HTML that stands within a link, where no other link may stand."""
+    span = nodes.inline("", "", *moved(objective, "").children, classes=["imr-objective"])
+    for xref in list(span.findall(addnodes.pending_xref)):
+        xref.replace_self(nodes.Text(xref.astext()))
+    if isinstance(span[-1], nodes.Text):
+        span[-1] = nodes.Text(span[-1].rstrip(";."))
+    return app.builder.render_partial(span)["fragment"]
 
 
 def link_witnesses(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object) -> None:
@@ -201,16 +124,10 @@ def _witnesses(claim: dict[str, str], there: str) -> str:
 
 def put_live(app: Sphinx, error: Exception | None) -> None:
     """Put Python for the browser beside the pages, if ``make live`` has fetched it, and what of imr needs SymPy only."""
-    fetched, live = ROOT / "_build" / "live", Path(app.outdir) / "live"
+    fetched, live = Path(app.srcdir) / "_build" / "live", Path(app.outdir) / "live"
     if error or not fetched.is_dir():
         return
     shutil.copytree(fetched, live, dirs_exist_ok=True)
     with ZipFile(live / "imr.zip", "w") as archive:
-        for room in ("__init__", "symbolic", "check"):
+        for room in ("__init__", "symbolic", "answers"):
             archive.write(ROOT / "imr" / f"{room}.py", f"imr/{room}.py")
-
-
-def make_slides(app: Sphinx, error: Exception | None) -> None:
-    """Make the lecture slides from the pages that have just been built."""
-    if not error and app.builder.name == "html":
-        slides.write(Path(app.outdir))

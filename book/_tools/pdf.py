@@ -4,10 +4,11 @@ import os
 import posixpath
 import shutil
 from pathlib import Path
+from typing import Any
 
 import yaml
 from bs4 import BeautifulSoup
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from _tools import ROOT
 
@@ -18,8 +19,12 @@ NO_CHROMIUM = "no Chromium on this machine: install your system's package 'chrom
 FOOT = '<div style="font-size: 8px; text-align: center; width: 100%"><span class="pageNumber"></span></div>'
 
 
-def chromium() -> dict:
-    """How Playwright starts the system's Chromium; a FileNotFoundError if there is none."""
+def chromium() -> dict[str, Any]:
+    """How Playwright starts the system's Chromium.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
     found = next(filter(None, map(shutil.which, NAMES)), None)
     if not found:
         raise FileNotFoundError(NO_CHROMIUM)
@@ -30,7 +35,11 @@ def chromium() -> dict:
 
 
 def write(out: Path) -> None:
-    """Print the built book; a FileNotFoundError says that there is no Chromium."""
+    """Print the built book.
+
+    Raises:
+        FileNotFoundError: there is no Chromium, or no built book.
+    """
     browser, whole = chromium(), HTML / "whole.html"
     whole.write_text(one_page(), encoding="utf-8")
     try:
@@ -74,16 +83,22 @@ def _anchor(name: str) -> str:
     return f"page-{name.replace('/', '-')}"
 
 
-def print_page(page_file: Path, out: Path, settings: dict) -> None:
+def open_page(browser: Browser, page_file: Path) -> Page:
+    """Open a page as it is to be printed: typeset, and in the light theme, which else a script sets that is not there."""
+    page = browser.new_page(color_scheme="light")
+    page.goto(page_file.as_uri())
+    page.wait_for_selector("html[data-imr=ready]", timeout=300_000)
+    page.evaluate("document.documentElement.dataset.theme = 'light'")
+    page.emulate_media(media="print")
+    return page
+
+
+def print_page(page_file: Path, out: Path, settings: dict[str, Any]) -> None:
     """Print with solutions unfolded, code as folded as on the pages, page numbers, and an outline."""
     margin = {"top": "16mm", "bottom": "18mm", "left": "16mm", "right": "16mm"}
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(**settings)
-        page = browser.new_page(color_scheme="light")
-        page.goto(page_file.as_uri())
-        page.wait_for_selector("html[data-imr=ready]", timeout=300_000)
-        page.emulate_media(media="print")
-        page.pdf(
+        open_page(browser, page_file).pdf(
             path=out,
             format="A4",
             scale=0.75,

@@ -1,158 +1,169 @@
 """Lecture slides: a deck for each chapter that has a ``book/slides/NN-topic.md``, shown by reveal.js.
 
-A deck is Markdown. ``## Title`` begins a slide. A line ``{{ piece }}`` puts a piece of the *built* book there, by its label,
-so that no formula, code or picture is ever written twice: a statement (``thm-1``), an exercise (``ex-theta``), an equation
-(``eq-ca``), a cell (``cell-theorem-1``; ``cell-theorem-1 output``: what it shows, without its code), a figure by its caption
-(``figure The Jacobian of log-sum-exp``), or one that moves (``live flow-field``, ``live iterates``). The build makes the
-decks last.
+A deck is a page of Sphinx in another shell, outside the table of contents and the search. What stands before the first
+heading is its first slide; each ``# Title`` begins another. ``{embed}`` puts a piece of a chapter there by its label, with
+what the chapter numbers it, so that no formula, code or picture is ever written twice: a statement (``thm-1``), an exercise
+(``ex-theta``), an equation (``eq-ca``), a cell (``cell-theorem-1``; with ``:remove-input:`` only what it shows), a figure
+(``fig-jacobian``), or one that moves (``live-flow-field``). Directive and option are those of mystmd.
 """
 
-import html
-import posixpath
-import re
-from pathlib import Path
+from collections.abc import Iterator
+from typing import Any, ClassVar
 
-from bs4 import BeautifulSoup, Tag
-from markdown_it import MarkdownIt
-from mdit_py_plugins.dollarmath import dollarmath_plugin
+from docutils import nodes
+from docutils.parsers.rst import directives
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective
+from sphinx.writers.html5 import HTML5Translator
 
-from _tools import BOOK
+from _tools.facts import CHAPTERS, DECKS, moved, objectives, reference
 
-DECKS = BOOK / "slides"
-CHAPTERS = "book/notebooks"
-PAGE = """\
-<!DOCTYPE html>
-<html lang="en" data-content_root="../">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title} (slides)</title>
-<link rel="stylesheet" href="../_static/reveal/reveal.css">
-<link rel="stylesheet" href="../_static/pygments.css">
-<link rel="stylesheet" href="../_static/imr.css">
-<link rel="stylesheet" href="../_static/slides.css">
-<script>
-const dark = matchMedia("(prefers-color-scheme: dark)");
-const follow = () => (document.documentElement.dataset.theme = dark.matches ? "dark" : "light");
-dark.addEventListener("change", follow);
-follow();
-</script>
-<script defer src="../_static/slides.js"></script>
-<script defer src="../_static/mathjax/tex-svg-full.js"></script>
-<script defer src="../_static/reveal/reveal.js"></script>
-<script defer src="../_static/figures.js"></script>
-</head>
-<body>
-<main><div class="reveal"><div class="slides">
-{slides}
-</div></div></main>
-</body>
-</html>
-"""
+logger = logging.getLogger(__name__)
 
 
-class SlideError(ValueError):
-    """A deck asks for a piece that the book does not have."""
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Connect what stands below."""
+    app.add_directive("embed", Embed)
+    app.add_node(embed, html=(visit_embed, depart_embed))
+    app.add_node(slide, html=(visit_slide, depart_slide))
+    app.add_post_transform(PutPieces)
+    app.add_post_transform(CutIntoSlides)
+    app.connect("doctree-read", set_apart)
+    app.connect("html-page-context", change_shell)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
-def names() -> list[str]:
-    """The chapters that have a deck."""
-    return sorted(path.stem for path in DECKS.glob("*.md"))
+class embed(nodes.General, nodes.Element):
+    """The place of a piece, then what holds it: its ``label`` and ``page``, the ``prefix`` of its ids; ``bare``: no code."""
 
 
-def write(site: Path) -> None:
-    """Make all decks from the built book, into its folder ``slides``.
-
-    Raises:
-        SlideError: a piece is not in the book, or more than once.
-    """
-    pages = {path.stem: BeautifulSoup(path.read_text("utf-8"), "html.parser") for path in (site / CHAPTERS).glob("*.html")}
-    (site / "slides").mkdir(exist_ok=True)
-    for name in names():
-        (site / "slides" / f"{name}.html").write_text(deck(name, pages), encoding="utf-8")
+class slide(nodes.section):
+    """A slide under the deck's title: a section whose heading is one of the second level."""
 
 
-def deck(name: str, pages: dict[str, BeautifulSoup]) -> str:
-    """One deck as a page: a title, what the chapter promises, the slides, and the way back."""
-    article = pages[name].select_one("article")
-    title = _title(article)
-    promises = article.select_one(".admonition ul")
-    begin, *rest = re.split(r"^## ", (DECKS / f"{name}.md").read_text(encoding="utf-8"), flags=re.M)
-    back = f'<p><a href="../{CHAPTERS}/{name}.html">The chapter</a></p>'
-    slides = [f'<section class="title"><h1>{title}</h1>\n{_filled(begin, name, pages)}\n{back}</section>']
-    slides.append(f"<section><h2>You will be able to</h2>\n{_moved(promises, name)}</section>")
-    for slide in rest:
-        head, _, body = slide.partition("\n")
-        slides.append(f"<section><h2>{_markdown(head, inline=True)}</h2>\n{_filled(body, name, pages)}</section>")
-    return PAGE.format(title=html.escape(BeautifulSoup(title, "html.parser").get_text()), slides="\n".join(slides))
+class Embed(SphinxDirective):
+    """``{embed} LABEL``: a piece of a chapter, as that chapter shows it."""
+
+    required_arguments = 1
+    option_spec: ClassVar[dict[str, Any]] = {"remove-input": directives.flag}
+
+    def run(self) -> list[nodes.Node]:
+        """A place that ``PutPieces`` fills when all pages are parsed."""
+        place = embed(label=self.arguments[0], bare="remove-input" in self.options)
+        self.set_source_info(place)
+        return [place]
 
 
-def _title(article: Tag) -> str:
-    heading = article.select_one("h1")
-    for extra in heading.select(".headerlink"):
-        extra.decompose()
-    return heading.decode_contents().strip()
+class PutPieces(SphinxPostTransform):
+    """Copy each piece into its place; before other transforms, which resolve what it refers to, from here."""
+
+    default_priority = 1
+
+    def run(self, **kwargs: Any) -> None:
+        """Fill all places; warn of a piece that is not in the book, or there more than once."""
+        for number, place in enumerate(self.document.findall(embed)):
+            place["prefix"] = f"piece-{number}-"
+            found = list(labelled(self.env, place["label"]))
+            if len(found) == 1:
+                ((place["page"], piece),) = found
+                place += fit(moved(piece, self.env.docname), place)
+            else:
+                message = "slides: the piece %r is %d times in the book, expected once"
+                logger.warning(message, place["label"], len(found), location=place)
 
 
-def _filled(text: str, name: str, pages: dict[str, BeautifulSoup]) -> str:
-    """Markdown to HTML, with the pieces in their places."""
-    parts = re.split(r"^\{\{ (.+) \}\}$", text, flags=re.M)
-    for place in range(1, len(parts), 2):
-        parts[place] = _piece(parts[place], name, pages)
-    return "\n".join(part if place % 2 else _markdown(part) for place, part in enumerate(parts))
+def pages_with(env: BuildEnvironment, label: str) -> set[str]:
+    """The pages on which the domains of Sphinx, that of mathematics, and sphinx-proof know a label."""
+    known = [env.domains["std"].anonlabels.get(label, [None])[0], env.domains["math"].equations.get(label, [None])[0]]
+    known.append(getattr(env, "proof_list", {}).get(label, {}).get("docname"))
+    return {page for page in known if page}
 
 
-def _markdown(text: str, inline: bool = False) -> str:
-    def formula(content: str, options: dict) -> str:
-        left, right = (r"\[", r"\]") if options["display_mode"] else (r"\(", r"\)")
-        return f"{left}{html.escape(content)}{right}"
-
-    reader = MarkdownIt("commonmark", {"typographer": True}).enable(["table", "smartquotes"])
-    reader.use(dollarmath_plugin, renderer=formula)
-    return reader.renderInline(text) if inline else reader.render(text)
+def labelled(env: BuildEnvironment, label: str) -> Iterator[tuple[str, nodes.Element]]:
+    """What bears a label, and its page: a formula or exercise has it as ``label``, all else among its ``names``."""
+    for page in pages_with(env, label):
+        for node in env.get_doctree(page).findall(nodes.Element):
+            if label in (node.get("label"), *node.get("names", [])):
+                yield page, node
 
 
-def _piece(asked: str, name: str, pages: dict[str, BeautifulSoup]) -> str:
-    """A piece of a chapter, of this one before any other."""
-    label, _, rest = asked.partition(" ")
-    for page in [name, *sorted(set(pages) - {name})]:
-        soup = pages[page]
-        if label == "figure":
-            found = [figure for figure in soup.select("figure") if _caption(figure) == rest]
-        elif label == "live":
-            found = soup.select(f'figure[data-figure="{rest}"], div.imr-{rest}')
-        elif label.startswith("cell-"):
-            found = soup.select(f"div.cell#{label}")
-        elif label.startswith("eq-"):
-            found = soup.select(f"#equation-{label}")
-        else:
-            found = soup.select(f"div.proof#{label}, div.exercise#{label}")
-        if len(found) > 1:
-            raise SlideError(f"slides of {name}: {asked!r} is {len(found)} times on {page}")
-        if found:
-            return _moved(found[0], page, output=rest == "output")
-    raise SlideError(f"slides of {name}: no {asked!r} in the book")
+def fit(piece: nodes.Element, place: embed) -> nodes.Element:
+    """Make a piece fit its place: without sections, which reveal.js would take for slides, and with ids that are unique."""
+    for section in list(piece.findall(nodes.section)):  # sphinx-proof makes one in each statement
+        section.parent.replace(section, nodes.container("", *section.children, classes=section["classes"]))
+    for node in piece.findall(nodes.Element):  # an equation may stand on two slides, alone and in a statement
+        node["ids"] = [place["prefix"] + name for name in node.get("ids", [])]
+    if place["bare"]:
+        for code in [part for part in piece if part.get("nb_element") == "cell_code_source"]:
+            piece.remove(code)
+        return nodes.container("", piece, classes=["output-only"])
+    return piece
 
 
-def _caption(figure: Tag) -> str:
-    text = figure.select_one(".caption-text")
-    return text.get_text() if text else ""
+class CutIntoSlides(SphinxPostTransform):
+    """Make of a deck's text a title, what the chapter promises, and its slides, one beside the other."""
+
+    default_priority = 1
+
+    def run(self, **kwargs: Any) -> None:
+        """Arrange a deck's document anew; other pages stay as they are."""
+        deck = self.env.docname
+        if not deck.startswith(DECKS):
+            return
+        chapter = CHAPTERS + deck.removeprefix(DECKS)
+        if chapter not in self.env.found_docs:
+            logger.warning("slides: there is no chapter %s", chapter, location=deck)
+            return
+        begin = [node for node in self.document if not isinstance(node, nodes.section)]
+        title = self.env.titles[chapter].deepcopy()
+        title["secnumber"] = self.env.toc_secnumbers.get(chapter, {}).get("")
+        back = nodes.paragraph("", "", reference("doc", f"/{chapter}", deck, "The chapter"))
+        promises = nodes.bullet_list("", *(nodes.list_item("", moved(one, deck)) for one in objectives(self.env, chapter)))
+        slides = [nodes.section("", title, *begin, back, ids=["title"], classes=["title"])]
+        slides += [slide("", nodes.title("", "You will be able to"), promises, ids=["objectives"])]
+        slides += [slide("", *node.children, ids=node["ids"]) for node in self.document if isinstance(node, nodes.section)]
+        self.document[:] = slides
 
 
-def _moved(piece: Tag, page: str, output: bool = False) -> str:
-    """A copy of a piece, its links and pictures as they are from the folder of slides, without what only the book needs."""
-    copy = BeautifulSoup(str(piece), "html.parser")
-    for extra in copy.select(".headerlink, .imr-witnesses, .imr-cell" + (", .cell_input, details" if output else "")):
-        extra.decompose()
-    for attribute in ("src", "href"):
-        for tag in copy.find_all(**{attribute: True}):
-            if not re.match(r"[a-z]+:", tag[attribute]):
-                path, mark, place = tag[attribute].partition("#")
-                there = posixpath.normpath(posixpath.join(CHAPTERS, path)) if path else f"{CHAPTERS}/{page}.html"
-                tag[attribute] = f"../{there}{mark}{place}"
-    for tag in copy.find_all(id=True):
-        if "imr-iterates" not in tag.get("class", []):  # whose script finds it by its id
-            del tag["id"]
-    for tag in copy.find_all("section"):  # which reveal.js would take for slides
-        tag.name = "div"
-    return f'<div class="output-only">{copy}</div>' if output else str(copy)
+def visit_embed(self: HTML5Translator, node: embed) -> None:
+    """Number a piece as its own page does."""
+    node["numbers"] = self.builder.fignumbers
+    self.builder.fignumbers = {
+        kind: {node["prefix"] + name: number for name, number in numbers.items()}
+        for kind, numbers in self.builder.env.toc_fignumbers.get(node.get("page"), {}).items()
+    }
+
+
+def depart_embed(self: HTML5Translator, node: embed) -> None:
+    """Number what follows as this page does."""
+    self.builder.fignumbers = node["numbers"]
+
+
+def visit_slide(self: HTML5Translator, node: slide) -> None:
+    """Begin a slide."""
+    self.section_level += 1
+    self.visit_section(node)
+
+
+def depart_slide(self: HTML5Translator, node: slide) -> None:
+    """End a slide."""
+    self.depart_section(node)
+    self.section_level -= 1
+
+
+def set_apart(app: Sphinx, doctree: nodes.document) -> None:
+    """Say that a deck belongs in no table of contents, and that the search does not read it."""
+    if app.env.docname.startswith(DECKS):
+        app.env.metadata[app.env.docname] |= {"orphan": "", "nosearch": ""}
+
+
+def change_shell(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object) -> str | None:
+    """Show a deck with ``slides.html`` in the place of the theme's page, under its chapter's title."""
+    chapter = CHAPTERS + page.removeprefix(DECKS)
+    if not page.startswith(DECKS) or chapter not in app.env.titles:
+        return None
+    context["title"] = app.env.titles[chapter].astext()
+    return "slides.html"

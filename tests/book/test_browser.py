@@ -13,13 +13,11 @@ import axe_playwright_python
 import pytest
 import torch
 import yaml
-from _tools import pdf, slides
+from _tools import ROOT, notebooks, pdf
 from PIL import Image, ImageStat
 from playwright.sync_api import sync_playwright
 
 from imr import flow, potentials
-
-ROOT = Path(__file__).resolve().parents[1]
 
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
 PAGES = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"])]
@@ -28,6 +26,7 @@ LIVE = {
     "step-size": "book/notebooks/05-what-the-flow-does",
     "splitting": "book/notebooks/07-from-flow-to-block",
 }
+DECKS = notebooks.stems()
 AXE = next(Path(axe_playwright_python.__file__).parent.glob("*axe.min.js"))
 
 if not any(map(shutil.which, pdf.NAMES)) and os.environ.get("IMR_REQUIRE_BROWSER") != "1":
@@ -293,9 +292,9 @@ def test_an_answer_is_judged_in_the_page_and_its_mistake_named(open_page, site):
     assert "Right" in right.inner_text()
 
 
-@pytest.mark.parametrize("name", slides.names())
+@pytest.mark.parametrize("name", DECKS)
 def test_slides_are_whole_and_nothing_is_cut_off(open_page, name):
-    page = open_page(f"slides/{name}")
+    page = open_page(f"book/slides/{name}")
     page.wait_for_selector("html[data-slides=ready]")
     assert page.locator("mjx-merror, [data-mjx-error]").count() == 0
     assert "\\(" not in page.locator(".slides").inner_text()
@@ -309,17 +308,17 @@ def test_slides_are_whole_and_nothing_is_cut_off(open_page, name):
     assert all(re.match("file:|data:|blob:", address) for address in page.asked)
 
 
-@pytest.mark.parametrize("name", slides.names())
+@pytest.mark.parametrize("name", DECKS)
 def test_axe_finds_no_serious_barrier_in_slides(open_page, site, name):
     for theme in ("light", "dark"):
-        page = open_page(f"slides/{name}", theme=theme, address=site, query="?view=scroll")  # all slides on one page
+        page = open_page(f"book/slides/{name}", theme=theme, address=site, query="?view=scroll")  # all slides on one page
         page.wait_for_selector("html[data-slides=ready]")
         page.evaluate(AXE.read_text())
         assert barriers(page) == [], theme
 
 
 def test_a_lecturer_moves_on_with_the_keyboard_and_comes_back_to_the_chapter(open_page):
-    page = open_page("slides/03-theorem-1")
+    page = open_page("book/slides/03-theorem-1")
     page.wait_for_selector("html[data-slides=ready]")
     page.keyboard.press("ArrowRight")
     assert page.locator("section.present h2").inner_text() == "You will be able to"
