@@ -48,7 +48,7 @@ PRELOADED = [
     "IPython.core.interactiveshell",
     "otter.test_files",
 ]
-PRELOADED += ["imr.check", "imr.attention", "imr.flow", "imr.data", "imr.figures"]
+PRELOADED += ["imr.answers", "imr.attention", "imr.flow", "imr.data", "imr.figures"]
 PR_SET_CHILD_SUBREAPER = 36  # of Linux's prctl
 GET_DATA = "python -m imr data --download fetches it, IMR_DATA=DIR says where it is"
 HEAD = ("student", "question", "points", "of", "what failed")
