@@ -50,16 +50,6 @@ def check() -> None:
 
 
 @app.command()
-def ledger(write: Annotated[bool, typer.Option("--write", help="Make the pages anew.")] = False) -> None:
-    """Say whether every witness of every claim ran and passed in the last session of tests."""
-    from _tools import claims
-
-    if found := claims.settle(write):
-        _refuse("\n".join(found))
-    print(f"ledger: {len(claims.claims())} claims, every witness ran and passed")
-
-
-@app.command()
 def assign(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="[ASSIGNMENT]...", help="Such as 01-theorem-1. Default: all.")

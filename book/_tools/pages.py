@@ -4,8 +4,6 @@ import html
 import json
 import re
 import shutil
-from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -14,20 +12,20 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
-from _tools import ROOT, assign, claims, publish, slides
+from _tools import ROOT, assign, publish, slides
 
 PDF = ROOT / "_build" / "imr.pdf"
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Connect what stands below."""
+    """Connect what stands below, and the pages of the ledger."""
+    app.setup_extension("_tools.ledger")
     app.connect("config-inited", offer_launch)
     app.connect("source-read", fill_in)
     app.connect("html-page-context", say_when_refreshed)
     app.connect("html-page-context", leave_out_thebe, priority=900)
     app.connect("html-page-context", mend_citation_lists)
     app.connect("html-page-context", say_what_comes)
-    app.connect("html-page-context", link_witnesses)
     app.connect("build-finished", put_live)
     app.connect("build-finished", make_slides)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
@@ -175,28 +173,6 @@ def _objective(app: Sphinx, page: str | None) -> str | None:
         for piece in tips[0].next_node(nodes.list_item)[0].children
     ]
     return "".join(pieces).rstrip(";.")
-
-
-def link_witnesses(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object) -> None:
-    """End each statement that is a claim of the ledger with links to what proves and checks it."""
-    if not page.startswith("book/notebooks/"):
-        return
-    there = app.builder.get_relative_uri(page, "book/witnesses")
-    for label, own in groupby(sorted(claims.claims(), key=itemgetter("label")), itemgetter("label")):
-        links = "; ".join(_witnesses(claim, there) for claim in own)
-        statement = rf'(<div class="proof [\w ]*" id="{label}">.*?</section>)'
-        ending = f'<p class="imr-witnesses">Witnesses: {links}.</p>'
-        context["body"] = re.sub(statement, lambda found, end=ending: found[1] + end, context["body"], count=1, flags=re.S)
-
-
-def _witnesses(claim: dict[str, str], there: str) -> str:
-    name = claim["id"]
-    proof = "proof in part" if "proved" in claim else "proof by machine"
-    links = [] if "by_hand" in claim else [f'<a href="{there}#symbolic-{name}">{proof}</a>']
-    links.append(f'<a href="{there}#check-{name}">check and control</a>')
-    if name in claims.cells():
-        links.append(f'<a href="#cell-{name}">cell</a>')
-    return ", ".join(links)
 
 
 def put_live(app: Sphinx, error: Exception | None) -> None:
