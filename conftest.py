@@ -8,6 +8,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from _tools import claims
 from filelock import FileLock
 
 from imr import data
@@ -45,6 +46,10 @@ def _needs_data(notebook: Path) -> bool:
 @pytest.fixture(scope="session")
 def html(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The book, built from nothing with warnings as errors, as if published; once, whatever the number of processes."""
+    try:
+        claims.read_results(Path(__file__).parent)
+    except claims.ClaimsError as error:
+        pytest.fail(f"{error} first")
     base = tmp_path_factory.getbasetemp()
     out = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "book"
     tool = Path(sys.executable).with_name("jupyter-book")

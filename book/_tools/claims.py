@@ -86,8 +86,8 @@ def read_results(root: Path) -> dict[str, dict]:
         ClaimsError: they have not run, or not since the list, the package or the tests changed.
     """
     if not (root / RESULTS).is_file():
-        raise ClaimsError(f"{RESULTS} is not there: the witnesses of the claims have not run, or one failed. make claims")
+        raise ClaimsError(f"{RESULTS} is not there: the witnesses of the claims have not run, or one failed; make claims")
     found = json.loads((root / RESULTS).read_text(encoding="utf-8"))
     if found["sources"] != digest(root):
-        raise ClaimsError(f"{RESULTS} is older than {', '.join(TESTED)}: run the witnesses again. make claims")
+        raise ClaimsError(f"{RESULTS} is older than {', '.join(TESTED)}: the witnesses must run again; make claims")
     return found["claims"]

@@ -22,8 +22,8 @@ from _tools.statements import Statement
 
 logger = logging.getLogger(__name__)
 
-WIDTH, HEIGHT, GAP, ROW, LINE = 128, 70, 26, 12, 13  # of a box, between columns and rows, of a line of text; pixels
-LETTERS = 20  # of a line in a box
+WIDTH, HEIGHT, GAP, ROW, LINE = 118, 70, 24, 12, 13  # of a box, between columns and rows, of a line of text; pixels
+LETTERS = 19  # of a line in a box
 SWEEPS = 8
 Place = tuple[float, float]
 
@@ -193,14 +193,14 @@ class DrawLeaning(SphinxPostTransform):
     def _drawn(self, whole: nx.DiGraph) -> nodes.raw:
         env = self.env
         named = lambda label: (statements.name(env, label, title=False), env.statements[label].title)
-        address = lambda label: statements.reference(self.app, env.docname, label)
+        address = lambda label: statements.link(self.app, env.docname, label)
         drawn = svg(whole, named, lambda label: address(label).get("refuri") or "#" + address(label)["refid"])
         return nodes.raw("", f'<div class="imr-scrolls">{drawn}</div>', format="html")
 
     def _alone(self, labels: list[str]) -> nodes.paragraph:
         paragraph = nodes.paragraph("", f"Not drawn, as they neither lean on another nor carry one ({len(labels)}): ")
         for number, label in enumerate(labels):
-            link = statements.reference(self.app, self.env.docname, label)
+            link = statements.link(self.app, self.env.docname, label)
             paragraph += [nodes.Text("; "), link] if number else [link]
         paragraph += nodes.Text(".")
         return paragraph

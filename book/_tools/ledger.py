@@ -14,7 +14,7 @@ from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.errors import ConfigError
-from sphinx.transforms import SphinxTransform
+from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
@@ -95,6 +95,7 @@ class WitnessesDirective(SphinxDirective):
         self.env.note_reread()
         root = Path(self.env.srcdir)
         page = self.env.relfn2path(self.arguments[0])[0]
+        # From the source, as Sphinx may read this page before that one.
         here = set(re.findall(r":label: ([\w-]+)", Path(self.env.doc2path(page)).read_text(encoding="utf-8")))
         listed, results = claims.claims(root), claims.read_results(root)
         sections = [self._section(label, listed[label], results[label]) for label in listed if label in here]
@@ -132,13 +133,13 @@ def _said(label: str, claim: dict[str, str], said: dict) -> str:
 def _errors(check: dict) -> str:
     """The largest error for each tolerance of a check."""
     if not check["errors"]:
-        return "it tests inequalities, so there is no error to give"
-    parts = [f"{error:.1e} where {tolerance:.0e} is allowed" for tolerance, error in check["errors"]]
+        return "it tests conditions, so there is no error to give"
+    parts = [f"{error:.2g} where {tolerance:.0e} is allowed" for tolerance, error in check["errors"]]
     return f"the largest relative error is {' and '.join(parts)}"
 
 
 def _rejected(result: dict) -> str:
-    by = "an inequality fails" if result["error"] is None else f"off by {result['error']:.1e}"
+    by = "a condition fails" if result["error"] is None else f"off by {result['error']:.2g}"
     return f"{by}, on problem {result['problems']}"
 
 
@@ -148,14 +149,13 @@ def _source(anchor: str, title: str, place: dict[str, str]) -> list[str]:
     return [f"({anchor})=", f"{title}, in `{file}`:", "", include, ""]
 
 
-class LinkWitnesses(SphinxTransform):
-    """Ends each statement that is a claim with links to what proves and checks it."""
+class LinkWitnesses(SphinxPostTransform):
+    """Ends each statement that is a claim with links to its witnesses, where it stands and not where it is repeated."""
 
-    default_priority = 500
+    default_priority = 5  # before references are resolved
 
-    def apply(self, **options: object) -> None:
+    def run(self, **options: object) -> None:
         """Append a paragraph to the statement's node."""
-        self.env.note_dependency(str(Path(self.env.srcdir) / claims.LISTED))
         listed = claims.claims(Path(self.env.srcdir))
         for node in self.document.findall(lambda node: isinstance(node, statements.STATED)):
             if claim := listed.get(node["label"]):
@@ -198,7 +198,7 @@ def setup(app: Sphinx) -> dict[str, object]:
     app.setup_extension("_tools.leaning")
     app.add_directive("ledger", LedgerDirective)
     app.add_directive("witnesses", WitnessesDirective)
-    app.add_transform(LinkWitnesses)
+    app.add_post_transform(LinkWitnesses)
     app.add_css_file("claims.css")
     app.connect("builder-inited", require_results)
     app.connect("env-get-updated", name_headings, priority=900)

@@ -18,8 +18,7 @@ PDF = ROOT / "_build" / "imr.pdf"
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Connect what stands below, and the pages of the ledger."""
-    app.setup_extension("_tools.ledger")
+    """Connect what stands below."""
     app.connect("config-inited", offer_launch)
     app.connect("source-read", fill_in)
     app.connect("html-page-context", say_when_refreshed)

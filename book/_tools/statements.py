@@ -86,7 +86,7 @@ def name(env: BuildEnvironment, label: str, title: bool = True) -> str:
     return f"{named} ({statement.title})" if title and statement.title else named
 
 
-def reference(app: Sphinx, page: str, label: str) -> nodes.reference:
+def link(app: Sphinx, page: str, label: str) -> nodes.reference:
     """A link from a page to a statement, by its name."""
     text = nodes.Text(name(app.env, label))
     return make_refnode(app.builder, page, app.env.statements[label].page, label, text)
@@ -96,7 +96,7 @@ def resolve(app: Sphinx, env: BuildEnvironment, node: addnodes.pending_xref, con
     """Resolve the role ``{statement}``; None, and with that a warning, for what is none."""
     if node["reftype"] != "statement" or node["reftarget"] not in env.statements:
         return None
-    return reference(app, node["refdoc"], node["reftarget"])
+    return link(app, node["refdoc"], node["reftarget"])
 
 
 class RepeatStatements(SphinxPostTransform):
@@ -124,9 +124,15 @@ class RepeatStatements(SphinxPostTransform):
             node["ids"], node["names"] = [], []
             if isinstance(node, nodes.math_block):
                 node["number"] = None
+            if isinstance(node, (nodes.math, nodes.math_block)):
+                self._typeset()
             if isinstance(node, addnodes.pending_xref):
                 node["refdoc"] = self.env.docname
         return copy
+
+    def _typeset(self) -> None:
+        """Have MathJax on this page, even if nothing else on it is mathematics."""
+        self.env.get_domain("math").data["has_equations"][self.env.docname] = True
 
 
 def setup(app: Sphinx) -> dict[str, object]:
