@@ -22,7 +22,8 @@ from _tools.statements import Statement
 
 logger = logging.getLogger(__name__)
 
-WIDTH, HEIGHT, GAP, ROW, LINE = 118, 70, 24, 12, 13  # of a box, between columns and rows, of a line of text; pixels
+WIDTH, HEIGHT, GAP, ROW = 118, 70, 24, 12  # of a box, between columns and between rows, pixels; all even
+STOP, LINE = 14, 13  # heights of a place where a line passes between boxes, and of a line of text
 LETTERS = 19  # of a line in a box
 SWEEPS = 8
 Place = tuple[float, float]
@@ -54,7 +55,7 @@ def svg(graph: nx.DiGraph, named: Callable[[str], tuple[str, str]], address: Cal
     """Draw a graph without circles.
 
     Args:
-        graph: edges go from what is cited to what cites it; each node has one.
+        graph: edges go from what is cited to what cites it.
         named: the number ("Theorem 3.1") and the title of a statement, by label.
         address: where its link leads.
     """
@@ -91,6 +92,7 @@ def _columns(graph: nx.DiGraph) -> list[list[Hashable]]:
     for label in graph:
         columns[rank[label]].append(label)
     chains = nx.Graph()
+    chains.add_nodes_from(graph)
     for start, end in graph.edges:
         stops = [(start, end, number) for number in range(rank[start] + 1, rank[end])]
         for stop in stops:
@@ -116,7 +118,7 @@ def _sort_by_neighbours(column: list[Hashable], row: dict[Hashable, float], chai
 
 def _places(columns: list[list[Hashable]]) -> dict[Hashable, Place]:
     """The middle of each box and of each stop; columns are centred."""
-    tall = [[LINE if isinstance(node, tuple) else HEIGHT for node in column] for column in columns]
+    tall = [[STOP if isinstance(node, tuple) else HEIGHT for node in column] for column in columns]
     heights = [sum(sizes) + ROW * (len(sizes) - 1) for sizes in tall]
     places = {}
     for number, (column, sizes) in enumerate(zip(columns, tall, strict=True)):

@@ -31,14 +31,14 @@ class Statement:
         kind: "theorem", "lemma", ...
         title: in words.
         equations: the labels of those that it states.
-        cited: the labels of the statements and of the equations that its proof cites.
+        cited: the labels of the statements and of the equations that its proof cites, in their order.
     """
 
     page: str
     kind: str
     title: str
-    equations: set[str]
-    cited: set[str] = field(default_factory=set)
+    equations: list[str]
+    cited: list[str] = field(default_factory=list)
 
 
 class statement_text(nodes.General, nodes.Element):
@@ -63,11 +63,11 @@ class StatementCollector(EnvironmentCollector):
         for node in doctree.findall(lambda node: isinstance(node, (*STATED, proof_node))):
             if isinstance(node, proof_node):
                 if current:
-                    current.cited |= set(_cited(node))
+                    current.cited = list(_cited(node))
                 current = None
             else:
                 title = node[0].astext().strip().removeprefix("(").removesuffix(")")
-                equations = {block["label"] for block in node.findall(nodes.math_block) if block.get("label")}
+                equations = [block["label"] for block in node.findall(nodes.math_block) if block.get("label")]
                 current = Statement(app.env.docname, node["realtype"], title, equations)
                 app.env.statements[node["label"]] = current
 
