@@ -1,10 +1,13 @@
 # Every target that needs it makes .venv first. PYTHON=python3.12 make ... chooses the interpreter.
 .DEFAULT_GOAL := help
-.PHONY: help book test assign grade chapter refresh ledger bench mutants live pdf launch serve clean
+.PHONY: help book test claims assign grade chapter refresh bench mutants live pdf launch serve clean
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 TOOLS := PYTHONPATH=book $(BIN)/python -m _tools
+# What the witnesses of the book's claims said, and what they depend on.
+WITNESSES := _build/claims.json
+WITNESSED := book/claims.yml tests/strategies.py $(wildcard imr/*.py tests/claims/*.py)
 JOBS ?= 2
 # One thread for each process: JOBS processes run side by side, and sums do not depend on the number of cores.
 export OMP_NUM_THREADS ?= 1
@@ -20,7 +23,7 @@ $(INSTALLED): requirements.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-book: $(INSTALLED) ## build the HTML book, warnings are errors
+book: $(INSTALLED) $(WITNESSES) ## build the HTML book, warnings are errors
 	rm -rf _build/html
 	$(BIN)/jupyter-book build . --all -W -n --keep-going --quiet
 	@echo "The book is built. Open $(CURDIR)/_build/html/index.html"
@@ -28,8 +31,13 @@ book: $(INSTALLED) ## build the HTML book, warnings are errors
 test: $(INSTALLED) ## run everything: linter, unit tests, text against notebook, nbval, strict build (IMR_DATA=DIR: with Fashion-MNIST)
 	$(BIN)/ruff check --quiet
 	$(BIN)/ruff format --check --quiet
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
-	$(TOOLS) ledger
+	$(BIN)/python -m pytest -n $(JOBS) tests/claims
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --ignore=tests/claims
+
+claims: $(WITNESSES) ## run the witnesses of the book's claims: proofs, checks, wrong formulas
+
+$(WITNESSES): $(INSTALLED) $(WITNESSED)
+	$(BIN)/python -m pytest -q -n $(JOBS) tests/claims
 
 assign: $(INSTALLED) ## student version, solution and autograder of the assignments in dist/: make assign [NAME=01-theorem-1]
 	$(TOOLS) assign $(NAME)
@@ -43,10 +51,6 @@ chapter: $(INSTALLED) ## begin a chapter: make chapter NAME=12-my-topic TITLE="M
 
 refresh: $(INSTALLED) ## execute chapters anew into book/notebooks: make refresh [CHAPTERS="03-theorem-1 ..."]
 	$(TOOLS) refresh $(CHAPTERS)
-
-ledger: $(INSTALLED) ## run the witnesses of the book's claims and make the ledger's pages from what they said
-	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile tests/test_proofs.py tests/test_claims.py book/notebooks
-	$(TOOLS) ledger --write
 
 bench: $(INSTALLED) ## measure, side by side: closed forms against automatic differentiation, in time and memory
 	env -u OMP_NUM_THREADS OMP_WAIT_POLICY=passive $(BIN)/python tests/benchmarks.py

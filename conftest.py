@@ -1,6 +1,5 @@
 """How all tests run, those of tests/ and the notebooks that nbval executes."""
 
-import json
 import os
 import subprocess
 import sys
@@ -9,9 +8,12 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from _tools import claims
 from filelock import FileLock
 
 from imr import data
+
+pytest_plugins = ["claims.record"]  # what the witnesses of the claims said
 
 os.environ["OMP_NUM_THREADS"] = "1"  # sums do not depend on the number of cores
 os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
@@ -25,42 +27,15 @@ NO_DATA = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Note which items are witnesses of a claim; skip, and say so, what needs Fashion-MNIST where it is missing.
+    """Skip, and say so, what needs Fashion-MNIST where it is missing.
 
     With IMR_REQUIRE_DATA=1 nothing is skipped: what needs the data runs and fails.
     """
-    for item in items:
-        for mark in item.iter_markers("witness"):
-            item.user_properties.append(("witness", list(mark.args)))
-        for tag in item.cell.metadata.get("tags", []) if hasattr(item, "cell") else []:
-            if tag.startswith("claim-"):
-                item.user_properties.append(("witness", [tag.removeprefix("claim-"), "chapter"]))
     if os.environ.get("IMR_REQUIRE_DATA") == "1" or data.is_present():
         return
     for item in items:
         if item.get_closest_marker("fashion_mnist") or (item.path.suffix == ".ipynb" and _needs_data(item.path)):
             item.add_marker(pytest.mark.skip(reason=NO_DATA))
-
-
-OUTCOMES: dict[str, dict[str, str]] = {}
-
-
-def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Note how a witness ended; of several of one kind the worst counts."""
-    for name, value in report.user_properties:
-        if name == "witness" and (report.when == "call" or not report.passed):
-            claim, kind = value
-            kinds = OUTCOMES.setdefault(claim, {})
-            if kinds.get(kind, "passed") == "passed":
-                kinds[kind] = report.outcome
-
-
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Leave what the witnesses said for the ledger."""
-    if OUTCOMES and not hasattr(session.config, "workerinput"):
-        path = session.config.rootpath / "_build" / "witnesses.json"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps(OUTCOMES, indent=1, sort_keys=True))
 
 
 @cache
@@ -71,6 +46,10 @@ def _needs_data(notebook: Path) -> bool:
 @pytest.fixture(scope="session")
 def html(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The book, built from nothing with warnings as errors, as if published; once, whatever the number of processes."""
+    try:
+        claims.read_results(Path(__file__).parent)
+    except claims.ClaimsError as error:
+        pytest.fail(f"{error} first")
     base = tmp_path_factory.getbasetemp()
     out = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "book"
     tool = Path(sys.executable).with_name("jupyter-book")

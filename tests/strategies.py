@@ -1,5 +1,6 @@
 """Random problems for property tests: shapes, scales and seeds are drawn, entries come from a seeded generator."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -23,6 +24,16 @@ class Problem:
         """Standard normal numbers; the salt tells one tensor from another."""
         generator = torch.Generator().manual_seed(1_000 * self.seed + salt)
         return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+    @cached_property
+    def errors(self) -> dict[float, float]:
+        """The largest deviation that ``self.close`` has seen, by tolerance."""
+        return {}
+
+    def close(self, a: Tensor, b: Tensor, tolerance: float = 1e-11) -> bool:
+        """Whether a is close to b; how far it is off is kept in ``errors``."""
+        self.errors[tolerance] = max(deviation(a, b), self.errors.get(tolerance, 0.0))
+        return close(a, b, tolerance)
 
     @cached_property
     def Z(self) -> Tensor:
@@ -91,6 +102,12 @@ problems = st.builds(
 )
 
 
+def deviation(a: Tensor, b: Tensor) -> float:
+    """The largest difference, relative to the largest entry of b where that exceeds one; infinite if it is no number."""
+    largest = ((a - b).abs().max() / b.abs().max().clamp_min(1.0)).item()
+    return math.inf if math.isnan(largest) else largest
+
+
 def close(a: Tensor, b: Tensor, tolerance: float = 1e-11) -> bool:
-    """Equal to the tolerance, relative to the largest entry where that exceeds one."""
-    return bool((a - b).abs().max() <= tolerance * max(1.0, b.abs().max().item()))
+    """Whether a deviates from b by no more than the tolerance."""
+    return deviation(a, b) <= tolerance

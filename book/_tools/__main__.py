@@ -36,7 +36,8 @@ def refresh(
             print("wrote", notebooks.refresh(stem).relative_to(ROOT), flush=True)
         except CellExecutionError as error:
             _refuse(f"{stem}: a cell failed, the notebook stays as it was\n{error}")
-    check()
+        if found := notebooks.problems([stem]):
+            _refuse("\n".join(found))
 
 
 @app.command()
@@ -61,16 +62,6 @@ def check() -> None:
     if found := notebooks.problems():
         _refuse("\n".join(found))
     print("text and notebooks agree")
-
-
-@app.command()
-def ledger(write: Annotated[bool, typer.Option("--write", help="Make the pages anew.")] = False) -> None:
-    """Say whether every witness of every claim ran and passed in the last session of tests."""
-    from _tools import claims
-
-    if found := claims.settle(write):
-        _refuse("\n".join(found))
-    print(f"ledger: {len(claims.claims())} claims, every witness ran and passed")
 
 
 @app.command()

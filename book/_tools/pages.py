@@ -4,10 +4,7 @@ The foot of a chapter, what stands under the links to the chapters before and af
 accessible bibliography, and Python for the browser, put beside the pages.
 """
 
-import re
 import shutil
-from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -18,7 +15,7 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.writers.html5 import HTML5Translator
 
-from _tools import ROOT, claims, notebooks, publish
+from _tools import ROOT, notebooks, publish
 from _tools.facts import CHAPTERS, deck_of, moved, objectives, reference
 
 
@@ -29,7 +26,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("doctree-read", end_chapter)
     app.connect("html-page-context", leave_out_thebe, priority=900)
     app.connect("html-page-context", say_what_comes)
-    app.connect("html-page-context", link_witnesses)
     app.connect("build-finished", put_live)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
@@ -98,28 +94,6 @@ def _teaser(app: Sphinx, objective: nodes.paragraph) -> str:
     if isinstance(span[-1], nodes.Text):
         span[-1] = nodes.Text(span[-1].rstrip(";."))
     return app.builder.render_partial(span)["fragment"]
-
-
-def link_witnesses(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object) -> None:
-    """End each statement that is a claim of the ledger with links to what proves and checks it."""
-    if not page.startswith("book/notebooks/"):
-        return
-    there = app.builder.get_relative_uri(page, "book/witnesses")
-    for label, own in groupby(sorted(claims.claims(), key=itemgetter("label")), itemgetter("label")):
-        links = "; ".join(_witnesses(claim, there) for claim in own)
-        statement = rf'(<div class="proof [\w ]*" id="{label}">.*?</section>)'
-        ending = f'<p class="imr-witnesses">Witnesses: {links}.</p>'
-        context["body"] = re.sub(statement, lambda found, end=ending: found[1] + end, context["body"], count=1, flags=re.S)
-
-
-def _witnesses(claim: dict[str, str], there: str) -> str:
-    name = claim["id"]
-    proof = "proof in part" if "proved" in claim else "proof by machine"
-    links = [] if "by_hand" in claim else [f'<a href="{there}#symbolic-{name}">{proof}</a>']
-    links.append(f'<a href="{there}#check-{name}">check and control</a>')
-    if name in claims.cells():
-        links.append(f'<a href="#cell-{name}">cell</a>')
-    return ", ".join(links)
 
 
 def put_live(app: Sphinx, error: Exception | None) -> None:

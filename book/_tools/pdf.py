@@ -3,6 +3,7 @@
 import os
 import posixpath
 import shutil
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +49,17 @@ def write(out: Path) -> None:
         whole.unlink()
 
 
+def pages() -> list[str]:
+    """All pages of the book, in the order of its table of contents."""
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    chapters = [chapter for part in toc["parts"] for chapter in part["chapters"]]
+    files = [[chapter["file"], *(section["file"] for section in chapter.get("sections", []))] for chapter in chapters]
+    return [toc["root"], *chain.from_iterable(files)]
+
+
 def one_page() -> str:
     """All pages of the book one after another, in the shell of the first; links between them lead to places within."""
-    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    names = [toc["root"], *(chapter["file"] for part in toc["parts"] for chapter in part["chapters"])]
+    names = pages()
     soups = [BeautifulSoup((HTML / f"{name}.html").read_text(encoding="utf-8"), "html.parser") for name in names]
     articles = []
     for name, soup in zip(names, soups, strict=True):

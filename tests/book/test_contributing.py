@@ -30,7 +30,7 @@ def test_a_first_chapter_runs_and_is_fit_to_be_compared(project, monkeypatch):
     monkeypatch.setattr(notebooks, "CHAPTERS", text.parent)
     monkeypatch.setattr(notebooks, "NOTEBOOKS", project / "book" / "notebooks")
     twin = notebooks.refresh(name)
-    assert notebooks.problems(text.parent, twin.parent) == []
+    assert notebooks.problems() == []
     cells = nbformat.read(twin, as_version=4).cells
     printed = "".join(o.get("text", "") for cell in cells if cell.cell_type == "code" for o in cell.outputs)
     assert (printed.count("No answer yet"), printed.count("Right")) == (3, 3)

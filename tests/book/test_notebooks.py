@@ -21,19 +21,21 @@ def test_text_and_notebooks_agree():
 
 
 @pytest.fixture
-def pair(tmp_path):
+def pair(tmp_path, monkeypatch):
     """A good pair in a folder of its own, to be damaged."""
     stem = STEMS[0]
     (tmp_path / "text").mkdir()
     (tmp_path / "twins").mkdir()
     (tmp_path / "text" / f"{stem}.md").write_text((notebooks.CHAPTERS / f"{stem}.md").read_text())
     notebook = nbformat.read(notebooks.NOTEBOOKS / f"{stem}.ipynb", as_version=4)
+    monkeypatch.setattr(notebooks, "CHAPTERS", tmp_path / "text")
+    monkeypatch.setattr(notebooks, "NOTEBOOKS", tmp_path / "twins")
 
     def problems(change=lambda nb: None, stem=stem):
         damaged = copy.deepcopy(notebook)
         change(damaged)
         nbformat.write(damaged, tmp_path / "twins" / f"{stem}.ipynb")
-        return "\n".join(notebooks.problems(tmp_path / "text", tmp_path / "twins"))
+        return "\n".join(notebooks.problems())
 
     return problems
 
@@ -88,7 +90,7 @@ def tiny(tmp_path, monkeypatch):
 def test_a_refreshed_twin_is_whole_and_says_with_what_it_was_made(tiny):
     tiny("print(6 * 7)")
     twin = notebooks.refresh("01-tiny")
-    assert notebooks.problems(notebooks.CHAPTERS, notebooks.NOTEBOOKS) == []
+    assert notebooks.problems() == notebooks.problems(["01-tiny"]) == []
     noted = notebooks.refreshed(twin)
     assert date.fromisoformat(noted["date"]) and 0 < noted["seconds"] < 100
     assert noted["versions"][0] == f"python {platform.python_version()}"
@@ -136,3 +138,10 @@ def test_every_picture_of_a_chapter_has_its_data_compared():
             kinds = [set(output.get("data", {})) for output in cell.outputs]
             if any("image/png" in kind for kind in kinds):
                 assert any(output.output_type == "stream" for output in cell.outputs), f"{stem}: {cell.source[:60]}"
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_a_cell_that_announces_a_picture_shows_one(stem):
+    for cell in _code(nbformat.read(notebooks.NOTEBOOKS / f"{stem}.ipynb", as_version=4)):
+        if "image" in cell.metadata.get("mystnb", {}):
+            assert any("image/png" in output.get("data", {}) for output in cell.outputs), cell.source

@@ -3,7 +3,7 @@
 import json
 import re
 
-from _tools import ROOT, claims, notebooks
+from _tools import ROOT, notebooks
 from bs4 import BeautifulSoup
 
 STEMS = notebooks.stems()
@@ -97,16 +97,3 @@ def test_slides_are_found_from_their_chapters_and_not_by_the_search(html):
     for words in (index["terms"], index["titleterms"]):
         for found in words.values():
             assert not decks & set(found if isinstance(found, list) else [found])
-
-
-def test_every_claim_is_linked_from_its_statement(html):
-    pages = {p: BeautifulSoup(p.read_text(), "html.parser") for p in (html / "book").rglob("*.html")}
-    ids = {path: {tag["id"] for tag in page.find_all(id=True)} for path, page in pages.items()}
-    for claim in claims.claims():
-        ((path, statement),) = (
-            (p, page.select_one(f"#{claim['label']}")) for p, page in pages.items() if claim["label"] in ids[p]
-        )
-        links = [link["href"].partition("#") for link in statement.select(".imr-witnesses a")]
-        reached = {anchor for file, _, anchor in links if anchor in ids[(path.parent / (file or path.name)).resolve()]}
-        kinds = ("check", "cell") if "by_hand" in claim else ("check", "cell", "symbolic")
-        assert {f"{kind}-{claim['id']}" for kind in kinds} <= reached

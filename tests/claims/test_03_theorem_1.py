@@ -1,0 +1,83 @@
+"""Chapter 3."""
+
+import torch
+from sympy import KroneckerDelta
+from torch.func import grad, jacrev
+
+from claims.formulas import lse, soft
+from claims.symbols import LINEAR, LSE, N, Z, i, j, p, q, sigma, theta, w
+from claims.witnesses import claim, proves
+from imr import attention
+from imr.symbolic import derivative, k, n, same, softmax, total, unfold
+
+
+@proves("lem-lse")
+def test_lem_lse_proof():
+    assert same(
+        derivative(LSE(i, lambda i, j: N[i, j]), N[p, q]),
+        KroneckerDelta(i, p) * softmax(lambda j: N[p, j], q, (j, k)),
+    )
+
+
+@claim(
+    "lem-lse",
+    right=lambda N: soft(N),
+    wrong={
+        "p(1 - p)": lambda N: soft(N) * (1 - soft(N)),
+        "softmax over tokens": lambda N: N.softmax(-2),
+        "minus": lambda N: -soft(N),
+    },
+)
+def test_lem_lse_check(p, formula):
+    N = p.Z @ p.theta.T
+    slope = jacrev(lambda N: N.logsumexp(-1))(N)  # (n, n, k)
+    delta = torch.eye(p.n).double()
+    return p.close(torch.einsum("ip,iq->ipq", delta, formula(N)), slope)
+
+
+@proves("thm-1")
+def test_thm_1_proof():
+    claim = KroneckerDelta(i, p) * total(sigma[i, j] * theta[j, q], (j, k))
+    assert same(derivative(LSE(i), Z[p, q]), unfold(claim, LINEAR))
+
+
+@claim(
+    "thm-1",
+    right=attention.cross_attention,
+    wrong={
+        "factor 2": lambda Z, theta: 2 * soft(Z @ theta.T) @ theta,
+        "p(1 - p)": lambda Z, theta: (
+            (soft(Z @ theta.T) * (1 - soft(Z @ theta.T))) @ theta
+        ),
+        "softmax over tokens": lambda Z, theta: (Z @ theta.T).softmax(-2) @ theta,
+        "mean over tokens": lambda Z, theta: soft(Z @ theta.T) @ theta / len(Z),
+    },
+)
+def test_thm_1_check(p, formula):
+    slope = jacrev(lambda Z: lse(Z, p.theta))(p.Z)  # (n, n, d)
+    delta, attention = torch.eye(p.n).double(), formula(p.Z, p.theta)
+    return p.close(torch.einsum("ip,iq->ipq", delta, attention), slope)
+
+
+@proves("cor-weights")
+def test_cor_weights_proof():
+    claim = w[p] * total(sigma[p, j] * theta[j, q], (j, k))
+    weighted = total(w[i] * LSE(i), (i, n))
+    assert same(derivative(weighted, Z[p, q]), unfold(claim, LINEAR))
+
+
+@claim(
+    "cor-weights",
+    right=lambda p: p.w[:, None] * attention.cross_attention(p.Z, p.theta),
+    wrong={
+        "weights forgotten": lambda p: attention.cross_attention(p.Z, p.theta),
+        "weights inside the softmax": lambda p: attention.cross_attention(
+            p.w[:, None] * p.Z, p.theta
+        ),
+        "mean weight": lambda p: (
+            p.w.mean() * attention.cross_attention(p.Z, p.theta)
+        ),
+    },
+)
+def test_cor_weights_check(p, formula):
+    return p.close(formula(p), grad(lambda Z: (p.w * lse(Z, p.theta)).sum())(p.Z))
