@@ -14,7 +14,8 @@ import nbformat
 import psutil
 import pytest
 import yaml
-from _tools import assign, grade
+from _tools import assign, grade, reports as rep, sandbox
+from nbclient.exceptions import CellExecutionError
 from _tools.__main__ import app
 from typer.testing import CliRunner
 
@@ -268,7 +269,7 @@ def test_a_solution_that_fails_a_test_is_not_handed_out(wheel, tmp_path, monkeyp
     monkeypatch.setattr(assign, "EXERCISES", tmp_path)
     (tmp_path / "dist" / FIRST).mkdir(parents=True)
     (tmp_path / "dist" / FIRST / "kept").touch()
-    with pytest.raises(assign.CellExecutionError, match="4 of 4 numbers are wrong"):
+    with pytest.raises(CellExecutionError, match="4 of 4 numbers are wrong"):
         assign.assign(FIRST, wheel, tmp_path / "dist")
     assert [path.name for path in (tmp_path / "dist" / FIRST).iterdir()] == ["kept"]
 
@@ -301,7 +302,7 @@ PARTLY = {
     "eats": ("hog = bytearray(16 * 2**30)", "MemoryError"),
     "eats-tensors": ("hog = torch.ones(2**32)", "RuntimeError"),
     "writes": ("open('big', 'wb').write(bytes(60 * 2**20))", "File too large"),
-    "asks": ("input('name? ')", "EOFError"),
+    "asks": ("input('name? ')", "StdinNotImplementedError"),
     "raises": ("1 / 0", "ZeroDivisionError"),
     "is-no-python": ("this is no Python", "SyntaxError"),
     "says-what-no-file-can-hold": (r"raise ValueError('\ud800')", "ValueError"),
@@ -362,7 +363,7 @@ def harmed(dist, tmp_path_factory):
     child.cells.append(nbformat.v4.new_code_cell(code))
     nbformat.write(child, folder / "leaves-a-child.ipynb")
     nbformat.write(solution(dist, FIRST), folder / "zz-last.ipynb")
-    limits = grade.Limits(seconds=15, cell_seconds=4)
+    limits = sandbox.Limits(seconds=15, cell_seconds=4)
     found = grade.grade(folder, out, jobs=2, limits=limits, dist=dist)
     assert len(found) == len(list(folder.iterdir()))
     return {report.student: report for report in found}, out, marker
@@ -424,7 +425,7 @@ def test_the_assignment_can_be_named_and_another_is_refused(dist, tmp_path):
 
 
 def test_no_spreadsheet_takes_a_name_for_a_formula(tmp_path):
-    grade.write([grade.Report("=SUM(1)", trouble=["-"])], tmp_path)
+    rep.write([rep.Report("=SUM(1)", trouble=["-"])], tmp_path)
     with (tmp_path / "totals.csv").open(encoding="utf-8") as file:
         assert [row[0] for row in csv.reader(file)][1] == "'=SUM(1)"
 
@@ -446,7 +447,7 @@ def test_feedback_says_of_a_hidden_test_only_its_hint(reports):
 
 
 def test_the_guide_names_the_limits_that_hold():
-    guide, limits = (ROOT / "book" / "instructors.md").read_text(encoding="utf-8"), grade.Limits()
+    guide, limits = (ROOT / "book" / "instructors.md").read_text(encoding="utf-8"), sandbox.Limits()
     assert f"{limits.seconds:g} seconds in all, a quarter of that" in guide and limits.cell_seconds == limits.seconds / 4
     assert f"{limits.memory >> 30} GiB" in guide and f"files of {limits.file >> 20} MiB" in guide
     assert limits.printed == 1_000_000 and "a million printed characters" in guide

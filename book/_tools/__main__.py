@@ -90,9 +90,10 @@ def grade(
 ) -> None:
     """Grade a folder of notebooks: tables of points, and feedback for each student."""
     from _tools import grade as grading
+    from _tools.sandbox import Limits
 
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    limits = grading.Limits(seconds=seconds, cell_seconds=seconds / 4, memory=int(memory * 2**30))
+    limits = Limits(seconds=seconds, cell_seconds=seconds / 4, memory=int(memory * 2**30))
     started = time.perf_counter()
     try:
         reports = grading.grade(submissions, out, assignment, jobs or os.cpu_count() or 1, limits)
