@@ -5,7 +5,7 @@ Covered, so that it costs its notebook a line in the table and harms no other:
 - a loop without end, in Python, in C, or in a process that it has started;
 - output, memory or files beyond the limits;
 - the end of the process, in whatever way; a question to the keyboard;
-- names of the notebook, and ``print``, ``json`` or ``sys.stdout`` replaced: the tests are read before the notebook runs;
+- names that it takes, and ``sys.stdout`` closed or replaced: the tests are read before it runs, and run apart from it;
 - the environment of whoever grades, which it does not see; files in its folder and processes in the background, which go.
 
 Not covered, since this guards against accidents and not against malice: a notebook may read and write what the user who
@@ -13,13 +13,16 @@ grades may, reach the network, start many processes, and change modules so that 
 on Linux only; Windows has none of this. The instructor's guide says what to do about that.
 """
 
+import asyncio
 import ctypes
 import gc
 import os
 import resource
+import signal
 import sys
 import time
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from io import TextIOBase
 from typing import Any
@@ -39,7 +42,7 @@ PR_SET_CHILD_SUBREAPER = 36  # of Linux's prctl
 CONFIG = Config(
     HistoryManager={"enabled": False},
     InteractiveShell={"cache_size": 0},  # values shown are not kept in Out
-    IPKernelApp={"capture_fd_output": False, "default_extensions": []},
+    IPKernelApp={"capture_fd_output": False},
 )
 
 
@@ -141,11 +144,14 @@ class Kernel(IPythonKernel):
         begin = time.monotonic()
         paper = Paper(self.job.limits.printed)
         password, _, question = code.partition(" ")
-        with redirect_stdout(paper), redirect_stderr(paper):
-            if password == self.job.password:
-                reply = self._mark(question)
-            else:
-                reply = await super().do_execute(code, *args, **kwargs)
+        try:
+            with redirect_stdout(paper), redirect_stderr(paper):
+                marking = password == self.job.password
+                reply = self._mark(question) if marking else await super().do_execute(code, *args, **kwargs)
+        except (
+            BaseException
+        ) as error:  # without a reply the supervisor waits; IPython's kernel gives none to a cancelled cell
+            reply = {"status": "error", "ename": type(error).__name__, "evalue": error}
         if "matplotlib.pyplot" in sys.modules:
             sys.modules["matplotlib.pyplot"].close("all")
         if reply["status"] == "error":
@@ -155,11 +161,23 @@ class Kernel(IPythonKernel):
                 reply |= {"ename": "Interrupted", "evalue": f"interrupted after {seconds:g} s"}
         return reply
 
-    def _mark(self, question: str) -> dict[str, Any]:
+    @contextmanager
+    def _cancel_on_sigint(self, future: asyncio.Task) -> Iterator[None]:
+        """Interrupt a cell that awaits something; IPython's kernel notices only when something else wakes its loop."""
+
+        def interrupt(*_: object) -> None:
+            if asyncio.current_task() is future:
+                raise KeyboardInterrupt
+            future.get_loop().call_soon_threadsafe(future.cancel)
+
+        before = signal.signal(signal.SIGINT, interrupt)
         try:
-            points, failed = marks.mark(self.suite[question], self.shell.user_ns)
-        except BaseException as error:
-            return {"status": "error", "ename": type(error).__name__, "evalue": str(error)}
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def _mark(self, question: str) -> dict[str, Any]:
+        points, failed = marks.mark(self.suite[question], self.shell.user_ns)
         return {"status": "ok", "user_expressions": {}, "points": points, "failed": failed}
 
 
