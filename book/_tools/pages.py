@@ -14,7 +14,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
-from _tools import ROOT, assign, claims, publish, slides
+from _tools import ROOT, assignments, claims, publish, slides
 
 PDF = ROOT / "_build" / "imr.pdf"
 
@@ -94,13 +94,13 @@ def data_table() -> str:
 def assignments_list() -> str:
     """An item for each assignment: chapters, points, minutes and the titles of its questions."""
     items = []
-    for name in assign.names():
-        source = assign.read(name)
-        title, *titles = re.findall(r"^##? (?:\d\. )?(.+?)(?: \(\d+ points?,.*)?$", assign.text(source), re.M)
+    for name in assignments.names():
+        source = assignments.read(name)
+        title, *titles = re.findall(r"^##? (?:\d\. )?(.+?)(?: \(\d+ points?,.*)?$", assignments.text(source), re.M)
         numbers = [f"{{doc}}`{int(stem[:2])} <notebooks/{stem}>`" for stem in source.metadata.imr.chapters]
         chapters = f"chapters {', '.join(numbers)}"
-        points = sum(question.points for question in assign.questions(source).values())
-        asked = "; ".join(titles[: len(assign.questions(source))])
+        points = sum(question.points for question in assignments.questions(source).values())
+        asked = "; ".join(titles[: len(assignments.questions(source))])
         worth = f"{points} points, {source.metadata.imr.minutes} minutes, after {chapters}"
         items.append(f"- **{title}** (`{name}`; {worth}): *{asked}*")
     return "\n".join(items)
@@ -115,7 +115,7 @@ def decks_list() -> str:
 def objectives_list() -> str:
     """An item for each chapter: what one can do after it, the exercises that check that, and the assignment."""
     items = []
-    asked = {name: assign.read(name).metadata.imr.chapters for name in assign.names()}
+    asked = {name: assignments.read(name).metadata.imr.chapters for name in assignments.names()}
     for stem in status():
         text = (ROOT / "book" / "chapters" / f"{stem}.md").read_text(encoding="utf-8")
         tip = text.partition("What you will be able to do\n:class: tip\n")[2].partition("\n\n")[0]
