@@ -15,6 +15,7 @@ app = typer.Typer(
     help="Make, check and hand out the book and its assignments.",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
 
@@ -70,34 +71,67 @@ def assign(
         list[str] | None, typer.Argument(metavar="[ASSIGNMENT]...", help="Such as 01-theorem-1. Default: all.")
     ] = None,
 ) -> None:
-    """Make each assignment's student version, solution and autograder, in the folder dist."""
+    """Make what is handed out and what grades, in the folder dist, from the texts in book/exercises.
+
+    - dist/ASSIGNMENT/student is for the students: the notebook with blanks, and beside it the package that it needs.
+    - dist/ASSIGNMENT/solution has the same notebook solved and run.
+    - dist/ASSIGNMENT/autograder.zip is for Gradescope, for Otter, and for the command grade.
+
+    An assignment whose solution fails one of its own tests is not written.
+    With the environment variable IMR_REPOSITORY=OWNER/NAME the students' notebook fetches the package from GitHub.
+
+    Example: python -m _tools assign 01-theorem-1
+    """
     from nbclient.exceptions import CellExecutionError
 
-    from _tools import assign as assignments
+    from _tools import assign as making
+    from _tools import assignments
 
     with tempfile.TemporaryDirectory() as folder:
-        wheel = assignments.build_wheel(Path(folder))
+        wheel = making.build_wheel(Path(folder))
         for name in _of("assignment", names, assignments.names()):
             try:
-                print("wrote", assignments.assign(name, wheel).relative_to(ROOT), flush=True)
+                print("wrote", making.assign(name, wheel).relative_to(ROOT), flush=True)
             except CellExecutionError as error:
                 _refuse(f"{name}: the solution fails; dist stays as it was\n{error}")
 
 
 @app.command()
 def grade(
-    submissions: Annotated[Path, typer.Argument(help="A folder of notebooks, or of a folder for each student.")],
-    assignment: Annotated[str | None, typer.Option(help="Which assignment. Default: what each notebook says.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("grades"),
-    jobs: Annotated[int | None, typer.Option(help="Notebooks at a time. Default: all cores.", min=1)] = None,
-    seconds: Annotated[float, typer.Option(help="For one notebook; a quarter of it for one cell.", min=1)] = 120,
-    memory: Annotated[float, typer.Option(help="GiB for one notebook.", min=0.1)] = 4,
+    submissions: Annotated[Path, typer.Argument(help="The folder with what the students returned.")],
+    assignment: Annotated[
+        str | None,
+        typer.Option(help="Which assignment it is; notebooks of another are refused. Default: each notebook says."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the results; files of a former run are replaced.")] = Path("grades"),
+    jobs: Annotated[int | None, typer.Option(help="How many notebooks at a time. Default: one a core.", min=1)] = None,
+    seconds: Annotated[
+        float, typer.Option(help="Time for one notebook with its tests; a quarter of it for one cell.", min=1)
+    ] = 120,
+    memory: Annotated[float, typer.Option(help="GiB of memory for one notebook (on Linux).", min=0.1)] = 4,
 ) -> None:
-    """Grade a folder of notebooks: tables of points, and feedback for each student."""
+    """Grade a folder of notebooks: tables of points, and feedback for each student.
+
+    The folder SUBMISSIONS holds a notebook for each student (anna.ipynb), or a folder with one (bert/anything.ipynb);
+    the name of either is the student's. Run the command assign first: the tests are those in dist.
+
+    Out come
+
+    - grades.csv: a line for each student and question, with the points and what failed;
+    - totals.csv: a line for each student;
+    - feedback/STUDENT.md: the same for the student, who is told of a hidden test only its hint.
+
+    Each notebook runs on its own, from top to bottom. A cell that takes too long, or prints more than a million
+    characters, is interrupted, and the rest is graded; a notebook that cannot be graded gets no points and a line that
+    says why. The limits guard against accidents, not against malice: a notebook runs as you.
+
+    Example: python -m _tools grade returned --assignment 01-theorem-1 --out grades-1
+    """
     from _tools import grade as grading
+    from _tools.sandbox import Limits
 
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    limits = grading.Limits(seconds=seconds, cell_seconds=seconds / 4, memory=int(memory * 2**30))
+    limits = Limits(seconds=seconds, cell_seconds=seconds / 4, memory=int(memory * 2**30))
     started = time.perf_counter()
     try:
         reports = grading.grade(submissions, out, assignment, jobs or os.cpu_count() or 1, limits)

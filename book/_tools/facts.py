@@ -19,7 +19,7 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.docutils import SphinxDirective
 from sphinx_exercise.nodes import is_exercise_node
 
-from _tools import BOOK, assign, notebooks, publish
+from _tools import BOOK, assignments, notebooks, publish
 
 CHAPTERS, DECKS = "book/notebooks/", "book/slides/"  # where the pages of chapters and their slides stand
 RESULTS = "book/results/fashion-mnist/results.json"
@@ -84,10 +84,10 @@ def image_checksums(env: BuildEnvironment) -> dict[str, Any]:
 def assignment_list(env: BuildEnvironment) -> dict[str, Any]:
     """Chapters, points, minutes and titles of each assignment, as its source tells those who make it."""
     found = []
-    for name in assign.names():
-        source = assign.read(name)
-        asked = assign.questions(source)
-        title, *headings = [line for line in assign.text(source).splitlines() if line.startswith(("# ", "## "))]
+    for name in assignments.names():
+        source = assignments.read(name)
+        asked = assignments.questions(source)
+        title, *headings = [line for line in assignments.text(source).splitlines() if line.startswith(("# ", "## "))]
         titles = [line.partition(". ")[2].rpartition(" (")[0] for line in headings[: len(asked)]]  # ## 2. Title (3 points, …
         points = sum(question.points for question in asked.values())
         own = {"name": name, "title": title.removeprefix("# "), "questions": titles, "points": points}
@@ -149,7 +149,7 @@ class ListObjectives(SphinxPostTransform):
         """Put a list in each place."""
         for place in list(self.document.findall(objective_list)):
             self.env.domains["math"].data["has_equations"][self.env.docname] = True  # or the page comes without MathJax
-            asked = {name: assign.read(name).metadata.imr.chapters for name in assign.names()}
+            asked = {name: assignments.read(name).metadata.imr.chapters for name in assignments.names()}
             place.replace_self(nodes.bullet_list("", *(self.item(chapter, asked) for chapter in chapters(self.env))))
 
     def item(self, chapter: str, asked: dict[str, list[str]]) -> nodes.list_item:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import jupytext
@@ -135,3 +136,31 @@ def _unproved(twin: NotebookNode) -> list[str]:
 
 def _is_compared(output: NotebookNode) -> bool:
     return output.output_type == "stream" or bool(COMPARED & set(output.get("data", {})))
+
+
+SET_UP = """\
+# Set-up. Where the package is installed already it does nothing; elsewhere, on Colab say, it takes a few minutes.
+import importlib.util, os, subprocess, sys
+from pathlib import Path
+
+pip = [sys.executable, "-m", "pip", "install", "--quiet"]
+if importlib.util.find_spec("imr") is None:
+{install}
+"""
+FETCH = """
+from imr import data
+if not data.is_present():
+    data.download()  # Fashion-MNIST, 30 MB
+"""
+
+
+def set_up_cell(install: str, notebook: NotebookNode) -> NotebookNode:
+    """Make the first cell of a notebook that leaves this house, which sets a bare machine up.
+
+    Args:
+        install: the lines that install the package; they may use ``pip``, a list to which they add what, ``os``,
+            ``subprocess`` and ``Path``.
+        notebook: the one that it is for; its data are fetched if its metadata name them.
+    """
+    source = SET_UP.format(install=indent(install.strip(), "    ")) + (FETCH if notebook.metadata.imr.get("data") else "")
+    return nbformat.v4.new_code_cell(source.strip(), id="set-up")

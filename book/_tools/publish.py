@@ -12,25 +12,15 @@ from pathlib import Path
 import nbformat
 
 from _tools import ROOT
+from _tools.notebooks import set_up_cell
 
 LAUNCH = ROOT / "_build" / "launch"
 BRANCH = "launch"
-SET_UP = """\
-# Set-up for Colab: fetches this book and installs its package, which takes a few minutes.
-# Where the package is installed already, on Binder or on your own machine, it does nothing.
-import importlib.util, os, subprocess, sys
-
-if importlib.util.find_spec("imr") is None:
-    branch = ["--quiet", "--depth", "1", "--branch", "{branch}"]
-    subprocess.run(["git", "clone", *branch, "{address}", "imr-book"], check=True)
-    pip = [sys.executable, "-m", "pip", "install", "--quiet"]
-    subprocess.run([*pip, "-r", "imr-book/requirements.txt"], check=True)
-    os.chdir("imr-book/book/notebooks")
-"""
-FETCH = """\
-from imr import data
-if not data.is_present():
-    data.download()  # Fashion-MNIST, 30 MB
+INSTALL = """\
+branch = ["--quiet", "--depth", "1", "--branch", "{branch}"]
+subprocess.run(["git", "clone", *branch, "{address}", "imr-book"], check=True)
+subprocess.run([*pip, "-r", "imr-book/requirements.txt"], check=True)
+os.chdir("imr-book/book/notebooks")
 """
 
 
@@ -56,9 +46,6 @@ def write(name: str, folder: Path) -> None:
     (folder / "book" / "notebooks").mkdir()
     for path in sorted((ROOT / "book" / "notebooks").glob("*.ipynb")):
         notebook = nbformat.read(path, as_version=4)
-        source = SET_UP.format(branch=BRANCH, address=address)
-        if notebook.metadata.imr.get("data") == "fashion-mnist":
-            source += FETCH
-        cell = nbformat.v4.new_code_cell(source.rstrip(), id="set-up")
-        notebook.cells.insert(0, cell)
+        install = INSTALL.format(branch=BRANCH, address=address)
+        notebook.cells.insert(0, set_up_cell(install, notebook))
         nbformat.write(notebook, folder / "book" / "notebooks" / path.name)
