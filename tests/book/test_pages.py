@@ -4,7 +4,7 @@ import json
 from zipfile import ZipFile
 
 import pytest
-from _tools import assign
+from _tools import assignments
 from tiny import REFRESHED, build, chapter, prose
 
 TOC = "# Title\n\n```{toctree}\n:numbered:\nnotebooks/01-first\nnotebooks/02-second\nfacts\n```\n"
@@ -71,7 +71,7 @@ def assignment(tmp_path, monkeypatch):
     """The book has one assignment."""
     (tmp_path / "sources").mkdir()
     (tmp_path / "sources" / "01-steps.md").write_text(ASSIGNMENT)
-    monkeypatch.setattr(assign, "EXERCISES", tmp_path / "sources")
+    monkeypatch.setattr(assignments, "EXERCISES", tmp_path / "sources")
 
 
 def facts(folder, text, **more):
