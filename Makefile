@@ -4,6 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 TOOLS := PYTHONPATH=book $(BIN)/python -m _tools
 JOBS ?= 2
 # One thread for each process: JOBS processes run side by side, and sums do not depend on the number of cores.
@@ -14,10 +15,15 @@ export IMR_REPOSITORY
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
+# torch comes first, and its hash is not compared: any build of the pinned version serves. Where the machine offers a CPU build
+# (an index or a folder in pip's own configuration), pip takes that, gigabytes smaller than the registry's for Linux; its hash
+# cannot be known here. All else is compared. The last step adds the package, and what the build of torch at hand needs.
 $(INSTALLED): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "imr needs Python 3.11 or later, $(PYTHON) is " + sys.version.split()[0] + ": set PYTHON=python3.12, say")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(PIP) install --no-deps $$(sed -nE 's/^(torch(vision)?==[^ ]+).*/\1/p' requirements.txt)
+	$(PIP) install --no-deps --require-hashes -r requirements.txt
+	$(PIP) install --no-build-isolation --editable .
 	@touch $@
 
 book: $(INSTALLED) ## build the HTML book, warnings are errors
