@@ -30,6 +30,7 @@ PAGE = """\
 <link rel="stylesheet" href="../_static/reveal/reveal.css">
 <link rel="stylesheet" href="../_static/pygments.css">
 <link rel="stylesheet" href="../_static/imr.css">
+<link rel="stylesheet" href="../_static/figures.css">
 <link rel="stylesheet" href="../_static/slides.css">
 <script>
 const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -40,6 +41,9 @@ follow();
 <script defer src="../_static/slides.js"></script>
 <script defer src="../_static/mathjax/tex-svg-full.js"></script>
 <script defer src="../_static/reveal/reveal.js"></script>
+<script defer src="../_static/page.js"></script>
+<script defer src="../_static/flow.js"></script>
+<script defer src="../_static/plot.js"></script>
 <script defer src="../_static/figures.js"></script>
 </head>
 <body>
