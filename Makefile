@@ -1,11 +1,16 @@
 # Every target that needs it makes .venv first. PYTHON=python3.12 make ... chooses the interpreter.
 .DEFAULT_GOAL := help
-.PHONY: help book test assign grade refresh ledger bench mutants live pdf launch serve clean
+.PHONY: help book test lint lock lowest newest links assign grade refresh ledger bench mutants live pdf launch serve clean
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 TOOLS := PYTHONPATH=book $(BIN)/python -m _tools
+BIOME := .ci/node_modules/.bin/biome
+UV := _build/uv/bin/uv
+GROUPS := --group book --group course --group test
+# The tests that need neither the stored notebooks nor the built book, which are made with the pinned versions alone.
+PACKAGE_TESTS = $(filter-out $(addprefix tests/test_,assignments.py book.py browser.py dependencies.py ledger.py),$(wildcard tests/test_*.py))
 JOBS ?= 2
 # One thread for each process: JOBS processes run side by side, and sums do not depend on the number of cores.
 export OMP_NUM_THREADS ?= 1
@@ -32,10 +37,41 @@ book: $(INSTALLED) ## build the HTML book, warnings are errors
 	@echo "The book is built. Open $(CURDIR)/_build/html/index.html"
 
 test: $(INSTALLED) ## run everything: linter, unit tests, text against notebook, nbval, strict build (IMR_DATA=DIR: with Fashion-MNIST)
-	$(BIN)/ruff check --quiet
-	$(BIN)/ruff format --check --quiet
+	@$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 	$(TOOLS) ledger
+
+lint: $(INSTALLED) ## check the style of Python, and with npm that of JavaScript and CSS
+	$(BIN)/ruff check --quiet
+	$(BIN)/ruff format --check --quiet
+ifneq ($(shell command -v npm 2> /dev/null),)
+	test $(BIOME) -nt .ci/package-lock.json || { npm ci --silent --prefix .ci && touch $(BIOME); }
+	$(BIOME) ci --config-path=.ci --error-on-warnings --reporter=summary book/_static/*.js book/_static/*.css
+else
+	@echo "JavaScript and CSS are not checked: that needs npm" && test "$(IMR_REQUIRE_NPM)" != 1
+endif
+
+$(UV): pyproject.toml
+	$(PYTHON) -m venv _build/uv
+	_build/uv/bin/python -m pip --quiet --disable-pip-version-check install $$(sed -nE 's/^required-version = "(.*)"/uv\1/p' $<)
+	@touch $@
+
+lock: $(UV) ## pin what pyproject.toml asks for in requirements.txt: make lock [UPGRADE=1, or UPGRADE="numpy scipy"]
+	$(UV) pip compile --quiet pyproject.toml $(GROUPS) --output-file requirements.txt \
+		$(if $(filter 1,$(UPGRADE)),--upgrade,$(addprefix --upgrade-package ,$(UPGRADE))) \
+		--custom-compile-command "make lock (never edit; make .venv/installed installs it, torch first: see README)"
+
+# Old releases may use what newer ones of their own dependencies call deprecated; that is no fault of the bound.
+lowest: OPTIONS := -W default::DeprecationWarning
+lowest: ## test imr with the lowest versions that pyproject.toml allows
+newest: ## test imr with the newest versions that pyproject.toml allows
+lowest newest: $(UV)
+	$(UV) venv --quiet --clear --python $(PYTHON) _build/$@
+	$(UV) pip install --quiet --python _build/$@ --resolution $(if $(OPTIONS),lowest-direct,highest) --editable . $(GROUPS)
+	_build/$@/bin/python -m pytest -n $(JOBS) --dist loadfile $(OPTIONS) $(PACKAGE_TESTS)
+
+links: $(INSTALLED) ## ask every page that the book links to whether it is still there
+	$(BIN)/jupyter-book build . --builder linkcheck --path-output _build/links --keep-going
 
 assign: $(INSTALLED) ## student version, solution and autograder of the assignments in dist/: make assign [NAME=01-theorem-1]
 	$(TOOLS) assign $(NAME)
@@ -55,8 +91,8 @@ bench: $(INSTALLED) ## measure, side by side: closed forms against autograd; tra
 	env -u OMP_NUM_THREADS OMP_WAIT_POLICY=passive $(BIN)/python -m imr bench
 	$(BIN)/python -m imr bench --training
 
-mutants: $(INSTALLED) ## change imr/ in every small way and see which changes the tests miss (takes long)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check mutmut==3.8.1
+mutants: $(INSTALLED) $(UV) ## change imr/ in every small way and see which changes the tests miss (takes long)
+	$(UV) pip install --quiet --python .venv --group mutants
 	$(BIN)/mutmut run; $(BIN)/mutmut results
 
 live: $(INSTALLED) ## fetch Python for the browser (20 MB, needs npm), so that readers run the SymPy cells in the page

@@ -31,11 +31,9 @@ USED_WITHOUT_IMPORT = {
     "pytest-timeout": "plugin of pytest",
     "pytest-xdist": "plugin of pytest",
     "ruff": "make lint",
-    "setuptools": "builds the package",
     "sphinx-exercise": "extension named in _config.yml",
     "sphinx-proof": "extension named in _config.yml",
     "tabulate": "pandas writes Markdown with it",
-    "uv": "make lock, lowest, newest and mutants",
 }
 
 
