@@ -22,12 +22,12 @@ help: ## list the targets
 
 # torch comes first, and its hash is not compared: any build of the pinned version serves. Where the machine offers a CPU build
 # (an index or a folder in pip's own configuration), pip takes that, gigabytes smaller than the registry's for Linux; its hash
-# cannot be known here. All else is compared. The last step adds the package, and what the build of torch at hand needs.
+# cannot be known here. All else is compared, and nothing is built on the way. The last step adds the package, and what the build of torch at hand needs.
 $(INSTALLED): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "imr needs Python 3.11 or later, $(PYTHON) is " + sys.version.split()[0] + ": set PYTHON=python3.12, say")'
 	$(PYTHON) -m venv .venv
 	$(PIP) install --no-deps $$(sed -nE 's/^(torch(vision)?==[^ ]+).*/\1/p' requirements.txt)
-	$(PIP) install --no-deps --require-hashes -r requirements.txt
+	$(PIP) install --no-deps --require-hashes --only-binary :all: -r requirements.txt
 	$(PIP) install --no-build-isolation --editable .
 	@touch $@
 
