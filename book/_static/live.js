@@ -2,7 +2,7 @@
    fetched them, and are loaded when a reader asks for them; nothing is asked of another host. */
 "use strict";
 
-(function () {
+(() => {
   const base = new URL(`${document.documentElement.dataset.content_root}live/`, document.baseURI);
   const RUNNER = `
 import ast, contextlib, io, json, traceback
@@ -19,14 +19,16 @@ def run(source):
             if last is not None:
                 value = eval(compile(ast.Expression(last.value), "<cell>", "eval"), space)
         except ModuleNotFoundError as error:
-            failed = f"This cell needs {error.name}, which does not run in a browser. Download the notebook (arrow at the top) and run it on your machine, or in Colab."
+            failed = (f"This cell needs {error.name}, which does not run in a browser. "
+                      "Download the notebook (arrow at the top) and run it on your machine, or in Colab.")
         except NameError as error:
             failed = f"{error}. Perhaps an earlier cell needs torch, which does not run in a browser."
         except BaseException as error:
             own = getattr(error, "_render_traceback_", None)
             failed = "\\n".join(own() if own else traceback.format_exception_only(error))
     latex = getattr(value, "_repr_latex_", lambda: None)()
-    return json.dumps({"printed": printed.getvalue(), "value": None if value is None else repr(value), "latex": latex, "failed": failed})
+    shown = None if value is None else repr(value)
+    return json.dumps({"printed": printed.getvalue(), "value": shown, "latex": latex, "failed": failed})
 
 run
 `;
@@ -34,7 +36,8 @@ run
 
   /* Load Python once; the promise is of the function that runs a cell. */
   async function start(say) {
-    if (location.protocol === "file:") throw new Error("Cells run only on a served page, not on a file: make live, then make serve.");
+    if (location.protocol === "file:")
+      throw new Error("Cells run only on a served page, not on a file: make live, then make serve.");
     say("Loading Python (20 MB, once) …");
     const { loadPyodide } = await import(new URL("pyodide.mjs", base)).catch(() => {
       throw new Error("Python is not beside these pages. Whoever serves them can put it there: make live, then make book.");
@@ -55,8 +58,10 @@ run
   function prepare(root) {
     const shown = root.querySelector(".cell_input pre");
     if (!shown) return;
-    const source = shown.textContent.replace(/\n$/, ""), cell = { source, done: false, root };
-    const bar = document.createElement("div"), edit = document.createElement("button");
+    const source = shown.textContent.replace(/\n$/, ""),
+      cell = { source, done: false, root };
+    const bar = document.createElement("div"),
+      edit = document.createElement("button");
     bar.className = "imr-cell";
     edit.type = "button";
     edit.textContent = "Try it";
@@ -68,7 +73,8 @@ run
   }
 
   function open(cell, bar, shown) {
-    const box = document.createElement("textarea"), out = document.createElement("div");
+    const box = document.createElement("textarea"),
+      out = document.createElement("div");
     box.value = cell.source;
     box.rows = cell.source.split("\n").length + 1;
     box.spellcheck = false;
@@ -83,17 +89,27 @@ run
       return node;
     };
     const again = () => run(cell, box, out);
-    const close = () => { cell.source = shown.textContent.replace(/\n$/, ""); bar.replaceChildren(first); out.remove(); first.focus(); };
+    const close = () => {
+      cell.source = shown.textContent.replace(/\n$/, "");
+      bar.replaceChildren(first);
+      out.remove();
+      first.focus();
+    };
     const first = bar.firstChild;
     box.addEventListener("keydown", (event) => {
-      if (event.key === "Enter" && (event.shiftKey || event.ctrlKey)) { event.preventDefault(); again(); }
+      if (event.key === "Enter" && (event.shiftKey || event.ctrlKey)) {
+        event.preventDefault();
+        again();
+      }
     });
     bar.replaceChildren(box, button("Run (shift + enter)", again), button("Back to the book's cell", close), out);
     box.focus();
   }
 
   async function run(cell, box, out) {
-    const say = (text) => { out.textContent = text; };
+    const say = (text) => {
+      out.textContent = text;
+    };
     try {
       starting ??= start(say);
       const python = await starting;
@@ -127,7 +143,8 @@ run
       window.MathJax?.typesetPromise?.([formula]);
     } else if (value !== null) add("pre", value);
     if (failed) {
-      const words = add("p", failed), colab = document.querySelector('.dropdown-launch-buttons a[href*="colab"]');
+      const words = add("p", failed),
+        colab = document.querySelector('.dropdown-launch-buttons a[href*="colab"]');
       words.className = "failed";
       if (colab && /does not run in a browser/.test(failed)) {
         words.append(" ", Object.assign(document.createElement("a"), { href: colab.href, textContent: "Open it there." }));

@@ -6,6 +6,14 @@ window.MathJax = { tex: { inlineMath: [["\\(", "\\)"]], displayMath: [["\\[", "\
 window.addEventListener("load", async () => {
   await window.MathJax.startup.promise;
   const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
-  await Reveal.initialize({ width: 1280, height: 720, margin: 0.04, center: false, hash: true, slideNumber: "c/t", transition: still ? "none" : "fade" });
+  await Reveal.initialize({
+    width: 1280,
+    height: 720,
+    margin: 0.04,
+    center: false,
+    hash: true,
+    slideNumber: "c/t",
+    transition: still ? "none" : "fade",
+  });
   document.documentElement.dataset.slides = "ready";
 });

@@ -255,22 +255,22 @@ def test_the_start_of_a_token_is_dragged_and_moved_by_keys(open_page):
 
 def test_the_pages_compute_what_the_package_computes(open_page):
     page = open_page(LIVE["flow-field"])
-    theta = torch.tensor(page.evaluate("imr.CORNERS")).double()
+    theta = torch.tensor(page.evaluate("imr.flow.CORNERS")).double()
     z = torch.tensor([[0.4, -1.1]]).double()
     field = flow.linear_field(theta, torch.tensor([1]))
-    there = page.evaluate(f"imr.velocity({z[0].tolist()}, imr.CORNERS, 1)")
+    there = page.evaluate(f"imr.flow.velocity({z[0].tolist()}, imr.flow.CORNERS, 1)")
     assert torch.allclose(torch.tensor(there).double(), field(z)[0], atol=1e-12)
-    assert page.evaluate(f"imr.loss({z[0].tolist()}, imr.CORNERS, 1)") == pytest.approx(
+    assert page.evaluate(f"imr.flow.loss({z[0].tolist()}, imr.flow.CORNERS, 1)") == pytest.approx(
         potentials.linear(z, theta, torch.tensor([1])).item()
     )
-    assert page.evaluate("imr.certainStep(imr.CORNERS)") == pytest.approx(2 / flow.lipschitz_bound(theta).item())
+    assert page.evaluate("imr.flow.certainStep(imr.flow.CORNERS)") == pytest.approx(2 / flow.lipschitz_bound(theta).item())
     pull, push = flow.shift(theta[1:2]), flow.linear_field(theta, torch.zeros(1, 3).double())
 
     def repel(h):
         return lambda Z: flow.trajectory(flow.rk4(push, h / 8), Z, 8)[-1]
 
     for name, step in (("lie", flow.lie(repel, pull, 0.3)), ("strang", flow.strang(pull, repel, 0.3))):
-        there = page.evaluate(f"imr.{name}(imr.CORNERS, 1, 0.3)({z[0].tolist()})")
+        there = page.evaluate(f"imr.flow.{name}(imr.flow.CORNERS, 1, 0.3)({z[0].tolist()})")
         assert torch.allclose(torch.tensor(there).double(), step(z)[0], atol=1e-12)
 
 

@@ -41,11 +41,12 @@ def test_what_a_reader_can_do_is_tested_in_a_browser():
 
 
 def test_every_file_speaks_of_no_machine():
+    """No folder of somebody's machine in any text that git tracks, whatever its name; pictures and the like are not text."""
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
-    texts = [
-        ROOT / f for f in tracked if Path(f).suffix in {".py", ".md", ".ipynb", ".toml", ".yml", ".json", ".txt", ".cff"}
-    ]
-    own = Path(__file__)
-    for path in texts:
-        if path != own and path.exists():
-            assert not re.search(r"/(home|root|Users|tmp|work)/", path.read_text()), path
+    read = 0
+    for path in (ROOT / name for name in tracked):
+        if path == Path(__file__) or not path.exists() or b"\0" in (content := path.read_bytes()):
+            continue
+        assert not re.search(rb"/(home|root|Users|tmp|work)/", content), path
+        read += 1
+    assert read > len(tracked) / 2
