@@ -25,7 +25,6 @@ MAY_IMPORT = {"imr": [], "book": ["book", "course"], "tests": ["book", "course",
 """The groups that each may import from, beside what the package itself needs."""
 
 USED_WITHOUT_IMPORT = {
-    "ipykernel": "the kernel of the notebooks",
     "jupyter-book": "make book",
     "nbval": "plugin of pytest",
     "pytest-timeout": "plugin of pytest",
@@ -77,6 +76,7 @@ def imported(part):
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 modules.add(node.module.partition(".")[0])
     own = {path.stem for folder in (".", "book", "tests") for path in (ROOT / folder).iterdir()}
+    own |= {path.stem for path in (ROOT / "tests").rglob("*.py")}
     known = metadata.packages_distributions()
     return {canonicalize_name(known[module][0]) for module in modules - own - set(sys.stdlib_module_names)}
 
