@@ -1,4 +1,4 @@
-"""What the witnesses of the claims (test_claims.py) leave open: batches, dtypes, memory and errors."""
+"""What the witnesses of the claims (tests/claims) leave open: batches, dtypes, memory and errors."""
 
 from functools import partial
 

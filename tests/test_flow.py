@@ -1,4 +1,4 @@
-"""What the witnesses of the claims (test_claims.py) leave open: integrators, batches, labels and errors."""
+"""What the witnesses of the claims (tests/claims) leave open: integrators, batches, labels and errors."""
 
 import pytest
 import torch

@@ -134,7 +134,7 @@ def _errors(check: dict) -> str:
     """The largest error for each tolerance of a check."""
     if not check["errors"]:
         return "it tests conditions, so there is no error to give"
-    parts = [f"{error:.2g} where {tolerance:.0e} is allowed" for tolerance, error in check["errors"]]
+    parts = [f"{error:.2g} where {tolerance:g} is allowed" for tolerance, error in check["errors"]]
     return f"the largest relative error is {' and '.join(parts)}"
 
 

@@ -16,6 +16,7 @@ CONFIG = {
     "myst_enable_extensions": ["dollarmath"],
     "nitpicky": True,
     "root_doc": "book/index",
+    "source_suffix": {".md": "markdown"},  # or Sphinx keeps what myst_parser adds to its default for the next book
 }
 CHAPTER = """\
 # A chapter

@@ -145,7 +145,7 @@ def test_the_pages_show_what_the_last_run_said(pages):
         text, check = words(section), said["check"]
         assert f"holds for {check['random']} random problems and {check['fixed']} fixed ones" in text
         for tolerance, error in check["errors"]:
-            assert f"{error:.2g} where {tolerance:.0e} is allowed" in text
+            assert f"{error:.2g} where {tolerance:g} is allowed" in text
         assert f"{len(said['wrong'])} tried on the fixed problems, {len(said['wrong'])} rejected" in text
         for result in said["wrong"].values():
             assert (f"off by {result['error']:.2g}" if result["error"] else "a condition fails") in text

@@ -28,8 +28,8 @@ def flow_series(generator):
     return sum(terms, S.Zero)
 
 
-def around(inner):
-    """What Strang's step with this one inside differs by from the whole flow."""
+def strang_error(inner):
+    """Strang's step with this one inside, less the flow of the sum."""
     half = flow_series(B_ / 2)
     return expand(half * inner * half - flow_series(A_ + B_))
 
@@ -73,7 +73,7 @@ def test_prop_lie_check(p, formula):
 
 @proves("prop-strang")
 def test_prop_strang_proof():
-    error = around(flow_series(A_))
+    error = strang_error(flow_series(A_))
     assert [error.coeff(step, order) for order in (0, 1, 2)] == [0, 0, 0]
     claim = bracket(A_, bracket(A_, B_)) / 12 + bracket(B_, bracket(A_, B_)) / 24
     assert expand(error.coeff(step, 3) - claim) == 0
@@ -108,7 +108,7 @@ def test_prop_strang_euler_proof():
     the prototypes with their products with CA.
     """
     D = symbols("D", commutative=False)
-    error = around(1 + step * A_ + step**2 / 2 * (A_**2 - D))
+    error = strang_error(1 + step * A_ + step**2 / 2 * (A_**2 - D))
     assert error.coeff(step, 1) == 0 and expand(error.coeff(step, 2) + D / 2) == 0
     mean = lambda f: total(unfold(sigma[p, j], LINEAR) * f(j), (j, k))
     CA = lambda u, v: unfold(total(sigma[u, m] * theta[m, v], (m, k)), LINEAR)
@@ -143,7 +143,7 @@ def test_no_other_coefficients_solve_the_proof_of_prop_strang():
     """So that proof is not vacuous."""
     f, h = symbols("f h")
     inner, outer = bracket(A_, bracket(A_, B_)), bracket(B_, bracket(A_, B_))
-    error = around(flow_series(A_)).coeff(step, 3)
+    error = strang_error(flow_series(A_)).coeff(step, 3)
     difference = expand(error - f * inner - h * outer)
     words = [
         x * y * z for x, y, z in product((A_, B_), repeat=3) if len({x, y, z}) > 1
