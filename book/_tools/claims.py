@@ -7,11 +7,12 @@ they said in ``_build/claims.json`` (tests/claims/record.py); the pages of the l
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from imr.files import write_text
 
 SOURCES = ("paper", "reconstructed", "own")
 PROOFS = ("by_hand", "proved")
@@ -72,11 +73,8 @@ def digest(root: Path) -> str:
 
 def write_results(root: Path, results: dict[str, dict]) -> None:
     """Keep what the witnesses said of each claim, with the state of the sources in which they said it."""
-    file = root / RESULTS
-    file.parent.mkdir(exist_ok=True)
-    part = file.with_suffix(".part")
-    part.write_text(json.dumps({"sources": digest(root), "claims": results}, indent=1, allow_nan=False), encoding="utf-8")
-    os.replace(part, file)  # in one move: a kill leaves the old file or the new one
+    (root / RESULTS).parent.mkdir(exist_ok=True)
+    write_text(root / RESULTS, json.dumps({"sources": digest(root), "claims": results}, indent=1, allow_nan=False))
 
 
 def read_results(root: Path) -> dict[str, dict]:
