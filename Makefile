@@ -41,8 +41,8 @@ book: $(INSTALLED) $(WITNESSES) ## build the HTML book, warnings are errors
 
 test: $(INSTALLED) ## run everything: linter, unit tests, text against notebook, nbval, strict build (IMR_DATA=DIR: with Fashion-MNIST)
 	@$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest -n $(JOBS) tests/claims
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --ignore=tests/claims
+	$(BIN)/python -m pytest -n $(JOBS) --junit-xml=_build/claims.xml tests/claims
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --junit-xml=_build/tests.xml --ignore=tests/claims
 
 claims: $(WITNESSES) ## run the witnesses of the book's claims: proofs, checks, wrong formulas
 
