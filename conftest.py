@@ -10,11 +10,14 @@ import nbformat
 import pytest
 from _tools import claims
 from filelock import FileLock
+from hypothesis import settings
 
 from imr import data
 
 pytest_plugins = ["claims.record"]  # what the witnesses of the claims said
 
+settings.register_profile("imr", deadline=None)  # no test asserts a time, and machines are busy
+settings.load_profile("imr")
 os.environ["OMP_NUM_THREADS"] = "1"  # sums do not depend on the number of cores
 os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
 if os.environ.get("IMR_DATA"):

@@ -96,7 +96,6 @@ def accepts(check: Check, right: Formula, examples: int) -> Said:
     # A problem is small as it is, and to look for the smallest one takes minutes.
     @settings(
         max_examples=examples,
-        deadline=None,
         derandomize=True,
         phases=[Phase.generate],
     )
