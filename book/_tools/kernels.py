@@ -88,10 +88,9 @@ def _questions(job: Job) -> list[NotebookNode]:
 
 
 async def _run(cells: list[NotebookNode], job: Job, connection_file: Path) -> Found:
-    found = Found()
+    found, seconds = Found(), job.limits.seconds
     manager = AsyncKernelManager(kernel_name="python3", transport="ipc", connection_file=str(connection_file), log=QUIET)
-    own = {"kernel_id": "", "kernel_spec": manager.kernel_spec, "parent": manager}
-    manager.provisioner = Provisioner(job=job, **own)
+    manager.provisioner = Provisioner(kernel_id="", kernel_spec=manager.kernel_spec, parent=manager, job=job)
     client = NotebookClient(
         v4.new_notebook(cells=cells),
         km=manager,
@@ -105,14 +104,15 @@ async def _run(cells: list[NotebookNode], job: Job, connection_file: Path) -> Fo
         log=QUIET,
     )
     try:
-        async with asyncio.timeout(job.limits.seconds) as deadline:
+        async with asyncio.timeout(None) as deadline:
+            now = asyncio.get_running_loop().time
+            client.on_notebook_start = lambda **_: deadline.reschedule(now() + seconds)  # when its kernel is ready
             await client.async_execute(cleanup_kc=True)
     except (TimeoutError, DeadKernelError):
+        why = f"the notebook ended its process ({manager.provisioner.ending()}); nothing was graded"
         if deadline.expired():  # nbclient takes its own cancellation for a kernel that has died
-            raise GradeError(
-                f"stopped after {job.limits.seconds:g} s: a loop that does not end? Nothing was graded"
-            ) from None
-        raise GradeError(f"the notebook ended its process ({manager.provisioner.ending()}); nothing was graded") from None
+            why = f"stopped after {seconds:g} s: a loop that does not end? Nothing was graded"
+        raise GradeError(why) from None
     return found
 
 

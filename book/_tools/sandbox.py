@@ -16,10 +16,13 @@ on Linux only; Windows has none of this. The instructor's guide says what to do 
 import asyncio
 import ctypes
 import gc
+import multiprocessing
 import os
 import resource
 import signal
 import sys
+import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -148,9 +151,7 @@ class Kernel(IPythonKernel):
             with redirect_stdout(paper), redirect_stderr(paper):
                 marking = password == self.job.password
                 reply = self._mark(question) if marking else await super().do_execute(code, *args, **kwargs)
-        except (
-            BaseException
-        ) as error:  # without a reply the supervisor waits; IPython's kernel gives none to a cancelled cell
+        except BaseException as error:  # IPython's kernel would send no reply, and who waits for it would go on waiting
             reply = {"status": "error", "ename": type(error).__name__, "evalue": error}
         if "matplotlib.pyplot" in sys.modules:
             sys.modules["matplotlib.pyplot"].close("all")
@@ -163,7 +164,7 @@ class Kernel(IPythonKernel):
 
     @contextmanager
     def _cancel_on_sigint(self, future: asyncio.Task) -> Iterator[None]:
-        """Interrupt a cell that awaits something; IPython's kernel notices only when something else wakes its loop."""
+        """Interrupt a cell that awaits something; IPython's kernel does it only when something else wakes its loop."""
 
         def interrupt(*_: object) -> None:
             if asyncio.current_task() is future:
@@ -187,13 +188,18 @@ def main(connection_file: str, job: Job) -> None:
     gc.freeze()  # what was imported before is no garbage, and to look through it takes half a second
     sys.modules["debugpy"] = None  # to import the debugger takes a tenth of a second
     _enter(job)
-    app = IPKernelApp.instance(
-        connection_file=connection_file, kernel_class=Kernel, config=CONFIG, parent_handle=os.getppid()
-    )
+    threading.Thread(target=_end_with_supervisor, daemon=True).start()
+    app = IPKernelApp.instance(connection_file=connection_file, kernel_class=Kernel, config=CONFIG)
     app.initialize([])
     app.kernel.job, app.kernel.suite = job, marks.read(job.tests)
     _limit(job.limits)
     app.start()
+
+
+def _end_with_supervisor() -> None:
+    """End the kernel and what it has started when nobody is left who would."""
+    multiprocessing.parent_process().join()
+    os.killpg(0, signal.SIGKILL)
 
 
 def _enter(job: Job) -> None:
@@ -202,6 +208,7 @@ def _enter(job: Job) -> None:
     os.environ.clear()
     os.environ.update(kept, HOME=job.home, TMPDIR=job.home, IMR_DATA=job.images, MPLBACKEND="agg", OMP_NUM_THREADS="1")
     os.environ.update(PIP_NO_INDEX="1", PIP_TARGET=job.home)  # %pip install in a notebook changes nothing for others
+    tempfile.tempdir = job.home  # TMPDIR was read before
     os.chdir(job.home)
     nothing = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):

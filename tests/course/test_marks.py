@@ -11,7 +11,7 @@ def test_otter_reads_the_points_of_the_source(dist, name):
     asked = assignments.questions(assignments.read(name))
     assert autograder.worth == {question: asked[question].points for question in asked}
     assert autograder.needs_data == (name in NEEDS_DATA)
-    assert {"torch", "imr.check", "otter.test_files", "matplotlib.pyplot"} <= autograder.imports
+    assert {"torch", "imr.answers", "otter.test_files", "matplotlib.pyplot"} <= autograder.imports
 
 
 def test_imports_are_read_from_their_statements():

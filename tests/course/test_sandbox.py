@@ -2,6 +2,10 @@
 
 import csv
 import json
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import nbformat
@@ -31,6 +35,7 @@ PARTLY = {
         "import os; assert not any('PYTEST' in name for name in os.environ), 'yours'; 1 / 0",
         "ZeroDivisionError",
     ),
+    "keeps-files": ("import os, tempfile; assert tempfile.gettempdir() == os.getcwd(); 1 / 0", "ZeroDivisionError"),
     "installs": ("import os; assert os.environ['PIP_TARGET'] == os.getcwd(); 1 / 0", "ZeroDivisionError"),
     "exits": ("raise SystemExit", "SystemExit"),
     "awaits": ("import asyncio; await asyncio.sleep(10**6)", "interrupted after 4 s"),
@@ -42,7 +47,7 @@ CALM = {
     "takes-names": "print = get_ipython = marks = job = None",
     "takes-the-output": "import sys; sys.stdout.close(); sys.stderr = None",
     "waits-for-a-child": "import os; os.system('sleep 600')",
-    "finds-all-imported": "import sys; assert {'torch', 'sympy', 'imr.check', 'matplotlib.pyplot'} <= set(sys.modules)",
+    "finds-all-imported": "import sys; assert {'torch', 'sympy', 'imr.answers', 'matplotlib.pyplot'} <= set(sys.modules)",
 }
 LEAVING = 'def jacobian(s):\n    raise SystemExit("enough")'
 BROKEN = {
@@ -172,3 +177,20 @@ def test_deleted_cells_cost_their_own_points(harmed):
 def test_a_process_left_behind_is_ended(harmed):
     assert lost(harmed[0]["leaves-a-child"]) == {}
     assert not psutil.pid_exists(harmed[2])
+
+
+def test_a_kernel_ends_with_the_grader(tmp_path, tmp_path_factory):
+    pid = tmp_path / "pid"
+    cell = f"import os, pathlib, time; pathlib.Path({str(pid)!r}).write_text(str(os.getpid())); time.sleep(600)"
+    run = f"kernels.run([{{'source': {cell!r}}}], {{}}, '', Limits())"
+    imports = "from _tools import kernels\nfrom _tools.sandbox import Limits\n"
+    (tmp_path / "run.py").write_text(f"{imports}if __name__ == '__main__':\n    {run}\n")
+    own = {"PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": str(tmp_path_factory.getbasetemp())}
+    grader = subprocess.Popen([sys.executable, "run.py"], cwd=tmp_path, env=os.environ | own)
+    while not (pid.exists() and pid.read_text()):
+        assert grader.poll() is None
+        time.sleep(0.1)
+    kernel = psutil.Process(int(pid.read_text()))
+    grader.kill()
+    grader.wait()
+    kernel.wait(60)
