@@ -30,8 +30,6 @@ USED_WITHOUT_IMPORT = {
     "pytest-timeout": "plugin of pytest",
     "pytest-xdist": "plugin of pytest",
     "ruff": "make lint",
-    "sphinx-exercise": "extension named in _config.yml",
-    "sphinx-proof": "extension named in _config.yml",
     "tabulate": "pandas writes Markdown with it",
 }
 

@@ -135,7 +135,7 @@ def test_quick_on_the_real_fashion_mnist(tmp_path):
     assert final[block, 0.0] > final[regression, 0.0] + 0.02
     for sigma in (0.1, 0.3, 0.5):
         assert final[block, sigma] > final[regression, sigma]
-    recorded = json.loads((RESULTS / "results.json").read_text())["records"]
+    recorded = json.loads((RESULTS / "quick" / "results.json").read_text())["records"]
     for now, then in zip(records, recorded, strict=True):
         assert [now[key] for key in KEYS[:5]] == [then[key] for key in KEYS[:5]]
         assert abs(now["accuracy"] - then["accuracy"]) < 0.01  # another machine adds in another order

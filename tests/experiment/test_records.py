@@ -27,7 +27,7 @@ def test_a_checkpoint_gives_the_recorded_numbers_back(outcome, digits, short, wr
         assert [accuracy for accuracy, _ in evaluate(loaded[name][regime], test, CPU)] == expected
 
 
-@pytest.mark.parametrize("folder", sorted(RESULTS.parent.iterdir()), ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", sorted(RESULTS.iterdir()), ids=lambda folder: folder.name)
 def test_what_is_committed_is_made_from_the_committed_records(folder):
     results = json.loads((folder / "results.json").read_text())
     assert (folder / "table.md").read_text() == f"{report.table(results)}\n\n{report.iterates_table(results)}\n"
