@@ -50,3 +50,12 @@ def test_every_file_speaks_of_no_machine():
         assert not re.search(rb"/(home|root|Users|tmp|work)/", content), path
         read += 1
     assert read > len(tracked) / 2
+
+
+def test_the_code_in_the_readme_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for block in re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S):
+        exec(block, names)
+    assert names["states"].shape == (5, 8, 5)
+    assert len(names["results"]["records"]) == 24 and (tmp_path / "runs" / "digits" / "table.md").exists()
