@@ -27,6 +27,17 @@ STUDY = [
 """The same of imr.experiment."""
 
 
+TOOLS = [
+    {"notebooks", "assignments", "claims", "statements", "reports", "live", "pdf", "chapter"},
+    {"publish", "marks", "leaning", "ledger"},
+    {"assign", "facts", "sandbox"},
+    {"pages", "slides", "kernels"},
+    {"grade"},
+    {"__main__"},
+]
+"""The same of book/_tools, which may import from imr; imr knows nothing of it."""
+
+
 def code_lines(function: ast.FunctionDef, lines: list[str]) -> int:
     """Count the lines of a function without blank ones and its docstring."""
     start = function.lineno - 1
@@ -58,14 +69,25 @@ def imported(file: Path, package: str) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize(("package", "floors"), [("imr", FLOORS), ("imr.experiment", STUDY)])
-def test_imports_lead_down(package, floors):
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_imports_name_the_whole_way_and_imr_knows_no_tools(file):
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        assert not (isinstance(node, ast.ImportFrom) and node.level), "a relative import"
+    assert "_tools" in file.parts or not imported(file, "_tools")
+
+
+@pytest.mark.parametrize(
+    ("package", "folder", "floors"),
+    [("imr", "imr", FLOORS), ("imr.experiment", "imr/experiment", STUDY), ("_tools", "book/_tools", TOOLS)],
+)
+def test_imports_lead_down(package, folder, floors):
     rooms = set().union(*floors)
-    folder = ROOT / package.replace(".", "/")
-    files = {path.stem: [path] for path in folder.glob("*.py") if path.stem in rooms or package != "imr"}
+    files = {path.stem: [path] for path in (ROOT / folder).glob("*.py") if path.stem in rooms | {"__init__"}}
+    assert {path.stem for path in (ROOT / folder).glob("*.py")} == set(files)
     if package == "imr":
-        files["experiment"] = list((folder / "experiment").glob("*.py"))
-        assert {path.stem for path in folder.glob("*.py")} <= rooms | {"__init__"}
+        files["experiment"] = list((ROOT / folder / "experiment").glob("*.py"))
+    if "__init__" not in rooms:
+        del files["__init__"]
     assert set(files) == rooms
     for number, floor in enumerate(floors):
         below = set().union(*floors[:number])

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from _tools import BOOK, ROOT
+from imr.files import write_text
 
 TEMPLATE = BOOK / "_templates" / "chapter.md"
 
@@ -32,9 +33,9 @@ def begin(name: str, title: str, root: Path = ROOT) -> Path:
     if taken:
         raise ChapterError(f"there is a chapter {name[:2]} already, {taken[0]}: choose another number")
     begun = TEMPLATE.read_text(encoding="utf-8").replace("TITLE", title.strip()).replace("NAME", name.partition("-")[2])
-    text.write_text(begun, encoding="utf-8")
+    write_text(text, begun)
     before, last, after = contents.read_text(encoding="utf-8").rpartition("      - file: book/notebooks/")
     rest, _, below = after.partition("\n")
     entry = f"      - file: book/notebooks/{name}"
-    contents.write_text(f"{before}{last}{rest}\n{entry}\n{below}", encoding="utf-8")
+    write_text(contents, f"{before}{last}{rest}\n{entry}\n{below}")
     return text

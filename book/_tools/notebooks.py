@@ -21,6 +21,7 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 
 from _tools import BOOK
+from imr.files import replacing
 
 CHAPTERS, NOTEBOOKS = BOOK / "chapters", BOOK / "notebooks"
 PACKAGES = ("torch", "sympy", "numpy", "matplotlib", "pandas", "scikit-learn")
@@ -65,7 +66,8 @@ def refresh(stem: str) -> Path:
     }
     nbformat.validate(notebook)
     twin = NOTEBOOKS / f"{stem}.ipynb"
-    nbformat.write(notebook, twin)
+    with replacing(twin) as part:
+        nbformat.write(notebook, part)
     return twin
 
 

@@ -18,7 +18,7 @@ def study(
     protocol: Protocol,
     dataset: Dataset,
     folder: Path,
-    device: torch.device | None = None,
+    device: torch.device | str = "cpu",
     jobs: int = 1,
     resume: bool = False,
     overwrite: bool = False,
@@ -32,7 +32,7 @@ def study(
         protocol: what is run.
         dataset: its images.
         folder: for the results; made if it is not there.
-        device: where to compute; defaults to the CPU.
+        device: where to compute.
         jobs: trainings side by side, each on one thread. The numbers do not depend on it.
         resume: go on with the run that the folder holds, to the same numbers.
         overwrite: throw away the run that the folder holds.
@@ -44,10 +44,15 @@ def study(
 
     Raises:
         RunError: the folder holds another run, or one that was to be left alone; or a training process was killed.
+        ValueError: the protocol is for another data set, ``jobs`` is less than one, or both resume and overwrite.
         OSError: the folder cannot be written.
     """
+    if protocol.dataset != dataset.name:
+        raise ValueError(f"the protocol is for {protocol.dataset}, and the data set is {dataset.name}: make them agree")
+    if jobs < 1:
+        raise ValueError(f"jobs is {jobs}, expected at least 1: how many trainings go on side by side")
     folder = Path(folder)
-    with distributed.group(device or torch.device("cpu")) as device:
+    with distributed.group(torch.device(device)) as device:
         if distributed.is_first():
             run.begin(protocol, run.environment(dataset, device), folder, resume, overwrite)
         distributed.wait()

@@ -41,19 +41,26 @@ def begin(protocol: Protocol, setting: dict, folder: Path, resume: bool = False,
 
     Raises:
         RunError: there is a run and neither was asked for; or none to resume; or one of another protocol or environment.
+        ValueError: both were asked for; nothing is thrown away.
         OSError: the folder cannot be written.
     """
+    if resume and overwrite:
+        raise ValueError("resume goes on with a run and overwrite throws it away: say one of them")
     file, now = folder / "run.json", json.loads(json.dumps({"protocol": asdict(protocol), "environment": setting}))
     if overwrite:
         for pattern in WRITTEN:
             for old in folder.glob(pattern):
                 old.unlink()
     if not resume and ((folder / "results.json").exists() or file.exists()):
-        state = "a finished run" if (folder / "results.json").exists() else "an unfinished run (--resume goes on with it)"
-        raise RunError(f"{folder} holds {state} already: choose another --out, or say --overwrite to throw it away")
+        state = (
+            "a finished run"
+            if (folder / "results.json").exists()
+            else "an unfinished run (resume goes on with it: --resume)"
+        )
+        raise RunError(f"{folder} holds {state} already: choose another folder (--out), or overwrite it (--overwrite)")
     if resume:
         if not file.exists():
-            raise RunError(f"{folder} holds no run to resume (no run.json): leave --resume out to begin one")
+            raise RunError(f"{folder} holds no run to resume (no run.json): leave resume (--resume) out to begin one")
         _require_same(json.loads(file.read_text(encoding="utf-8")), now, folder)
     (folder / "cases").mkdir(parents=True, exist_ok=True)
     write_json(file, now)
@@ -161,7 +168,7 @@ def _side_by_side(left: list[Case], setting: _Setting, jobs: int) -> Iterator[No
     except BrokenProcessPool as error:
         raise RunError(
             "a training process was killed from outside, for want of memory perhaps; what was done is kept: "
-            "go on with --resume, and with fewer --jobs if it was memory"
+            "go on with resume (--resume), and with fewer jobs (--jobs) if it was memory"
         ) from error
 
 
@@ -193,7 +200,7 @@ def _require_same(then: dict, now: dict, folder: Path) -> None:
             changes = "; ".join(f"{key} was {then[what].get(key)!r}, now {now[what][key]!r}" for key in differing)
             raise RunError(
                 f"{folder} holds a run of another {what}, and the two must not be mixed ({changes}): "
-                "resume it as it was begun, or choose another --out"
+                "resume it as it was begun, or choose another folder (--out)"
             )
 
 

@@ -15,6 +15,8 @@ def test_confusion_counts_true_classes_against_read_ones(digits):
 
 def test_noise_has_the_stated_spread_and_a_fixed_generator(digits):
     noise = noisy(digits.test.X, 0.3, seed=1) - digits.test.X
+    drawn = torch.randn(digits.test.X.shape, generator=torch.Generator().manual_seed(1))
+    assert torch.allclose(noise, 0.3 * drawn, atol=1e-6)
     assert abs(noise.std() - 0.3) < 0.005
     assert abs(noise.mean()) < 0.005
     assert torch.equal(noisy(digits.test.X, 0.3, seed=1) - digits.test.X, noise)

@@ -87,3 +87,19 @@ def test_one_call_goes_from_images_to_everything_that_a_run_leaves(outcome, writ
     assert records.read(tmp_path) == results
     with pytest.raises(run.RunError, match="a finished run"):
         study(short, digits, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"resume": True, "overwrite": True}, "say one of them"),
+        ({"jobs": 0}, "jobs is 0, expected at least 1"),
+        ({"dataset": "fashion-mnist"}, "the protocol is for fashion-mnist, and the data set is digits"),
+    ],
+)
+def test_a_call_that_contradicts_itself_is_refused_and_nothing_is_lost(given, says, written, digits, short):
+    before = {file: file.read_bytes() for file in written.rglob("*") if file.is_file()}
+    protocol = replace(short, dataset=given.pop("dataset", "digits"))
+    with pytest.raises(ValueError, match=says):
+        study(protocol, digits, written, **given)
+    assert {file: file.read_bytes() for file in written.rglob("*") if file.is_file()} == before

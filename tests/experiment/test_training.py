@@ -120,3 +120,11 @@ def test_a_training_that_is_stopped_goes_on_to_the_same_model(digits, short, tmp
         resumed = fit("one block iterated", digits, short, train_noise=0.4, state_file=file).state_dict()
     assert len(epochs) == 1  # of two: the first was not trained again
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_the_gradient_is_cut(digits, short):
+    """Cut to nothing, and without decay, it moves nothing."""
+    still = replace(short.budgets["multinomial regression"], clip=0.0, weight_decay=0.0)
+    trained = fit("multinomial regression", digits, replace(short, budgets={"multinomial regression": still}))
+    torch.manual_seed(0)
+    assert torch.equal(trained.read_out.weight, build("multinomial regression", 8, 8, 10).read_out.weight)
