@@ -31,7 +31,7 @@ class Statement:
         kind: "theorem", "lemma", ...
         title: in words.
         equations: the labels of those that it states.
-        cited: the labels of the statements and of the equations that its proof cites, in their order.
+        cited: the labels of the statements and of the equations that it and its proof cite, in their order.
     """
 
     page: str
@@ -63,17 +63,18 @@ class StatementCollector(EnvironmentCollector):
         for node in doctree.findall(lambda node: isinstance(node, (*STATED, proof_node))):
             if isinstance(node, proof_node):
                 if current:
-                    current.cited = list(_cited(node))
+                    current.cited += _cited(node)
                 current = None
             else:
                 title = node[0].astext().strip().removeprefix("(").removesuffix(")")
                 equations = [block["label"] for block in node.findall(nodes.math_block) if block.get("label")]
                 current = Statement(app.env.docname, node["realtype"], title, equations)
+                current.cited = [label for label in _cited(node) if label not in equations]
                 app.env.statements[node["label"]] = current
 
 
-def _cited(proof: nodes.Element) -> Iterator[str]:
-    for reference in proof.findall(addnodes.pending_xref):
+def _cited(text: nodes.Element) -> Iterator[str]:
+    for reference in text.findall(addnodes.pending_xref):
         if (reference["refdomain"], reference["reftype"]) in (("prf", "ref"), ("math", "eq")):
             yield reference["reftarget"]
 

@@ -14,6 +14,9 @@ from claimed import CHAPTER, build, words
 ROOT = Path(__file__).resolve().parents[2]
 
 
+BARE = CHAPTER.replace("By {prf:ref}`lem-small`, ", "")  # the theorem's proof cites, the theorem does not
+
+
 @pytest.fixture
 def book(tmp_path):
     """Build a book of one's own."""
@@ -22,7 +25,7 @@ def book(tmp_path):
 
 @pytest.mark.parametrize("cited", ["{prf:ref}`lem-small`", "{eq}`eq-small`"])
 def test_the_graph_leads_from_a_statement_to_what_cites_it(book, cited):
-    made = book(cited)
+    made = book(**{"notebooks/01-first": BARE.replace("CITED", cited)})
     assert made.warnings == ""
     links = made.ledger.select("svg a")
     assert [link["href"] for link in links] == ["notebooks/01-first.html#lem-small", "notebooks/01-first.html#thm-large"]
@@ -33,9 +36,14 @@ def test_the_graph_leads_from_a_statement_to_what_cites_it(book, cited):
 
 
 def test_statements_that_lean_on_nothing_are_named_beside_the_graph(book):
-    made = book("nothing")
+    made = book(**{"notebooks/01-first": BARE.replace("CITED", "nothing")})
     assert not made.ledger.svg
     assert "(2): Lemma 1.1 (It is small); Theorem 1.1 (It is large)." in words(made.ledger)
+
+
+def test_a_statement_leans_on_what_it_cites_itself(book):
+    made = book("nothing")
+    assert made.ledger.select("svg a")[1]["aria-label"] == "Theorem 1.1 (It is large), leans on Lemma 1.1"
 
 
 def test_a_circle_of_statements_is_a_warning(book):
