@@ -18,7 +18,7 @@ SOURCES = ("paper", "reconstructed", "own")
 PROOFS = ("by_hand", "proved")
 LISTED = Path("book/claims.yml")
 RESULTS = Path("_build/claims.json")
-TESTED = ("book/claims.yml", "imr/*.py", "tests/strategies.py", "tests/claims/*.py")
+TESTED = ("book/claims.yml", "imr/*.py", "imr/symbolic/*.py", "tests/strategies.py", "tests/claims/*.py")
 Claim = dict[str, str | list[str]]
 
 
