@@ -153,6 +153,11 @@ def test_float16_holds_what_fits_it(call, scale):
     assert close(found.double().where(fits, 0.0), right.where(fits, 0.0), 1e-3, floor=40.0)
 
 
+def test_a_gap_that_overflows_float16_counts_where_its_label_is_small():
+    N, C = torch.tensor([[6e4, -6e4]]).half(), torch.tensor([[1 - 2**-10, 2**-10]]).half()
+    assert potentials.cross_entropy(N, C).item() == pytest.approx(120000 / 1024, rel=1e-3)
+
+
 @pytest.mark.parametrize("dtype", [HALF, torch.bfloat16])
 def test_narrow_potentials_are_those_of_float32_rounded_once(dtype):
     Z, theta, form, phi, C, D = (X.to(dtype) for X in (P.Z, P.theta, P.form, P.phi, P.C, P.D))
