@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from imr.attention import cross_attention, quadratic_attention, self_attention
-from imr.potentials import require_form, require_labels, require_positive
+from imr.inputs import require_form, require_labels, require_positive
 
 Field = Callable[[Tensor], Tensor]
 Step = Callable[[Tensor], Tensor]
