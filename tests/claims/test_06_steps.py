@@ -21,17 +21,11 @@ from sympy import (
 )
 from torch.func import grad, jacfwd
 
+from claims.certain import always
 from claims.tokens import C, G, Z, i, j, l, logits, p, q, s, velocity
 from claims.witnesses import claim, proves
 from imr import flow, potentials
 from imr.symbolic import indices, k, same, softmax, tensors, total
-
-
-def always(claim, *given):
-    """Whether z3 finds no real numbers for which the claim fails."""
-    solver = z3.Solver()
-    solver.add(*given, z3.Not(claim))
-    return solver.check() == z3.unsat
 
 
 def never_faster():
