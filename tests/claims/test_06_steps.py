@@ -173,6 +173,7 @@ def test_prop_curvature_proof():
     H = hessian(loss, (x1, x2)).subs(together).applyfunc(simplify)
     assert (H * Matrix([1, -1]) - top * Matrix([1, -1])).expand().is_zero_matrix
     assert (H * Matrix([1, 1])).expand().is_zero_matrix
+    assert field.subs(together).applyfunc(simplify).is_zero_matrix
     # What a step changes, from z ± ε: the first terms of its series in ε.
     step = (Matrix([x1, x2]) + h * field).subs(apart)
     term = lambda f, m: f.diff(e, m).subs(e, 0).applyfunc(simplify) / factorial(m)

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import torch
 import z3
-from sympy import exp, factor, limit, log, simplify, symbols
+from sympy import Rational, exp, expand_log, factor, limit, log, simplify, symbols
 from torch.func import grad
 
 from claims.certain import always
@@ -88,6 +88,17 @@ def two_plans():
     assert always(2 * one <= rest, one >= 0, rest >= 0, 2 * one**2 <= one * rest)
 
 
+def best_constant():
+    """Two tokens, from 0 to N = (t, −t; −t, t): the plan (a, 1 − a; 1 − a, a)."""
+    t = symbols("t", positive=True)
+    a = 1 / (1 + exp(-2 * t))
+    assert (
+        simplify(expand_log(log(a) - t - log(1 - a) - t, force=True)) == 0
+    )  # u + v
+    moved, change = 2 * (a - Rational(1, 2)), 2 * t  # the norms of four entries
+    assert limit(moved / change, t, 0) == Rational(1, 2)
+
+
 def the_flow():
     """The chain rule, with ∇W = Π, for a symmetric plan and a symmetric form."""
     plan = lambda i, j: S[i, j] + S[j, i]
@@ -100,6 +111,7 @@ def the_flow():
 def test_prop_sinkhorn_proof():
     one_plan()
     two_plans()
+    best_constant()
     the_flow()
 
 
