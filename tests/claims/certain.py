@@ -5,7 +5,7 @@ from mpmath import iv
 from sympy import lambdify, symbols
 
 
-def always(claim, *given):
+def follows(claim, *given):
     """Whether z3 finds no reals with all that is given and without the claim."""
     solver = z3.Solver()
     solver.add(*given, z3.Not(claim))

@@ -7,7 +7,7 @@ import z3
 from sympy import KroneckerDelta, Symbol
 from torch.func import hessian
 
-from claims.certain import always
+from claims.certain import follows
 from claims.tokens import G, K, Z, a, b, i, j, l, logits, q, s, theta
 from claims.witnesses import claim, proves
 from imr import flow, potentials
@@ -45,7 +45,7 @@ def spread():
     gap = total(pair * (1 - KroneckerDelta(j, l)) ** 2, j, l)
     assert same(most - variance, gap) and gap.is_nonnegative
     weight = z3.Real("weight")
-    assert always(2 * weight * (1 - weight) <= z3.Q(1, 2))
+    assert follows(2 * weight * (1 - weight) <= z3.Q(1, 2))
 
 
 def sizes():
@@ -61,12 +61,12 @@ def sizes():
     scale, f, z, h, root = z3.Reals("scale f z h root")
     first, second = 4 * f**2 * z**2 * h**2, root * f * h**2
     bound = (2 * scale * f**2 * z**2 + 2 * root * f) * h**2
-    assert always(scale / 2 * first + 2 * second == bound)
+    assert follows(scale / 2 * first + 2 * second == bound)
     # Down a gradient g with the step r, from Taylor's formula with curvature ≤ c.
     fall, g, r, c = z3.Reals("fall g r c")
     taylor = (fall <= -r * g**2 + c * r**2 * g**2 / 2,)
-    assert always(fall <= -r * (1 - r * c / 2) * g**2, *taylor)
-    assert always(fall < 0, *taylor, r > 0, r * c < 2, g != 0)
+    assert follows(fall <= -r * (1 - r * c / 2) * g**2, *taylor)
+    assert follows(fall < 0, *taylor, r > 0, r * c < 2, g != 0)
 
 
 @proves("prop-local-step")

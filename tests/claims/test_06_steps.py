@@ -21,7 +21,7 @@ from sympy import (
 )
 from torch.func import grad, jacfwd
 
-from claims.certain import always
+from claims.certain import follows
 from claims.tokens import C, G, Z, i, j, l, logits, p, q, s, velocity
 from claims.witnesses import claim, proves
 from imr import flow, potentials
@@ -33,7 +33,7 @@ def never_faster():
     # |C − σ|² ≤ 2n: entry by entry, and the rows of both sum to one.
     c, t = z3.Reals("c t")
     in_0_1 = (c >= 0, c <= 1, t >= 0, t <= 1)
-    assert always((c - t) ** 2 <= c + t, *in_0_1)
+    assert follows((c - t) ** 2 <= c + t, *in_0_1)
     assert same(total(softmax(lambda j: G[i, j], j, l), j), 1)
     # |GX|² ≤ |G|² |X|² (Cauchy–Schwarz): the gap of an entry is a sum of squares.
     (X,) = tensors("X", *Z.shape)
@@ -42,10 +42,10 @@ def never_faster():
     squares = total((G[i, j] * X[l, q] - G[i, l] * X[j, q]) ** 2 / 2, j, l)
     assert same(gap, squares) and squares.is_nonnegative
     # |X + Y|² ≤ 2|X|² + 2|Y|², entry by entry.
-    assert always((c + t) ** 2 <= 2 * c**2 + 2 * t**2)
+    assert follows((c + t) ** 2 <= 2 * c**2 + 2 * t**2)
     # With x = |GZθᵀ|², y = |GᵀZθ|², both ≤ 2n|θ|²|Z|²: |Ż|² ≤ 2x + 2y.
     x, y, bound = z3.Reals("x y bound")
-    assert always(2 * x + 2 * y <= 4 * bound, x <= bound, y <= bound)
+    assert follows(2 * x + 2 * y <= 4 * bound, x <= bound, y <= bound)
 
 
 def outward():

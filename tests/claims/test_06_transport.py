@@ -7,7 +7,7 @@ import z3
 from sympy import Rational, exp, expand_log, factor, limit, log, simplify, symbols
 from torch.func import grad
 
-from claims.certain import always
+from claims.certain import follows
 from claims.formulas import soft
 from claims.tokens import (
     SYMMETRIC,
@@ -83,9 +83,9 @@ def two_plans():
     assert same(gap, squares) and squares.is_nonnegative
     # 2 Σ x² ≤ (Σ|x|)² where Σ x = 0: then |x_j| is at most the sum of the others.
     one, rest = z3.Reals("one rest")
-    assert always(2 * one**2 <= one * (one + rest), one >= 0, one <= rest)
+    assert follows(2 * one**2 <= one * (one + rest), one >= 0, one <= rest)
     # 2a² ≤ ab, by Cauchy–Schwarz, says 2a ≤ b.
-    assert always(2 * one <= rest, one >= 0, rest >= 0, 2 * one**2 <= one * rest)
+    assert follows(2 * one <= rest, one >= 0, rest >= 0, 2 * one**2 <= one * rest)
 
 
 def best_constant():
