@@ -5,17 +5,30 @@ from sympy import KroneckerDelta
 from torch.func import grad, jacrev
 
 from claims.formulas import lse, soft
-from claims.symbols import LINEAR, LSE, N, Z, i, j, p, q, sigma, theta, w
+from claims.symbols import LINEAR, LSE, Z, i, j, l, m, p, q, sigma, t, theta
 from claims.witnesses import claim, proves
 from imr import attention
-from imr.symbolic import derivative, k, n, same, softmax, total, unfold
+from imr.symbolic import (
+    contract,
+    derivative,
+    k,
+    n,
+    same,
+    softmax,
+    tensors,
+    total,
+    unfold,
+)
+
+(N,) = tensors("N", n, k)
+(w,) = tensors("w", n)
 
 
 @proves("lem-lse")
 def test_lem_lse_proof():
     assert same(
-        derivative(LSE(i, lambda i, j: N[i, j]), N[p, q]),
-        KroneckerDelta(i, p) * softmax(lambda j: N[p, j], q, (j, k)),
+        derivative(LSE(i, lambda i, j: N[i, j]), N[p, m]),
+        KroneckerDelta(i, p) * softmax(lambda j: N[p, j], m, l),
     )
 
 
@@ -35,10 +48,14 @@ def test_lem_lse_check(p, formula):
     return p.close(torch.einsum("ip,iq->ipq", delta, formula(N)), slope)
 
 
+def theorem_1(i):
+    """∂LSE_i/∂Z_pq, as the theorem has it."""
+    return KroneckerDelta(i, p) * total(sigma[i, j] * theta[j, q], j)
+
+
 @proves("thm-1")
 def test_thm_1_proof():
-    claim = KroneckerDelta(i, p) * total(sigma[i, j] * theta[j, q], (j, k))
-    assert same(derivative(LSE(i), Z[p, q]), unfold(claim, LINEAR))
+    assert same(derivative(LSE(i), Z[p, q]), unfold(theorem_1(i), LINEAR))
 
 
 @claim(
@@ -61,9 +78,14 @@ def test_thm_1_check(p, formula):
 
 @proves("cor-weights")
 def test_cor_weights_proof():
-    claim = w[p] * total(sigma[p, j] * theta[j, q], (j, k))
-    weighted = total(w[i] * LSE(i), (i, n))
-    assert same(derivative(weighted, Z[p, q]), unfold(claim, LINEAR))
+    """The corollary from the theorem; and back, with the unit vectors for w."""
+    gradient = w[p] * total(sigma[p, j] * theta[j, q], j)
+    weighted = total(w[i] * LSE(i), i)
+    assert same(derivative(weighted, Z[p, q]), unfold(gradient, LINEAR))
+    assert same(total(w[i] * theorem_1(i), i), gradient)
+    unit = {w: lambda i: KroneckerDelta(i, t)}
+    assert same(contract(unfold(weighted, unit)), LSE(t))
+    assert same(unfold(gradient, unit), theorem_1(t))
 
 
 @claim(
