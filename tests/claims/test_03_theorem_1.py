@@ -32,20 +32,24 @@ def test_lem_lse_proof():
     )
 
 
+def own_row(X):
+    """δ_ip X_iq as (n, n, …): what token i has, in the place of row i."""
+    return torch.eye(len(X)).double()[..., None] * X[:, None]
+
+
 @claim(
     "lem-lse",
-    right=lambda N: soft(N),
+    right=lambda N: own_row(soft(N)),
     wrong={
-        "p(1 - p)": lambda N: soft(N) * (1 - soft(N)),
-        "softmax over tokens": lambda N: N.softmax(-2),
-        "minus": lambda N: -soft(N),
+        "delta forgotten": lambda N: soft(N)[:, None].expand(-1, len(N), -1),
+        "p(1 - p)": lambda N: own_row(soft(N) * (1 - soft(N))),
+        "softmax over tokens": lambda N: own_row(N.softmax(-2)),
+        "minus": lambda N: -own_row(soft(N)),
     },
 )
 def test_lem_lse_check(p, formula):
     N = p.Z @ p.theta.T
-    slope = jacrev(lambda N: N.logsumexp(-1))(N)  # (n, n, k)
-    delta = torch.eye(p.n).double()
-    return p.close(torch.einsum("ip,iq->ipq", delta, formula(N)), slope)
+    return p.close(formula(N), jacrev(lambda N: N.logsumexp(-1))(N))  # (n, n, k)
 
 
 def theorem_1(i):
@@ -60,20 +64,26 @@ def test_thm_1_proof():
 
 @claim(
     "thm-1",
-    right=attention.cross_attention,
+    right=lambda Z, theta: own_row(attention.cross_attention(Z, theta)),
     wrong={
-        "factor 2": lambda Z, theta: 2 * soft(Z @ theta.T) @ theta,
-        "p(1 - p)": lambda Z, theta: (
+        "delta forgotten": lambda Z, theta: attention.cross_attention(Z, theta)[
+            :, None
+        ].expand(-1, len(Z), -1),
+        "factor 2": lambda Z, theta: own_row(2 * soft(Z @ theta.T) @ theta),
+        "p(1 - p)": lambda Z, theta: own_row(
             (soft(Z @ theta.T) * (1 - soft(Z @ theta.T))) @ theta
         ),
-        "softmax over tokens": lambda Z, theta: (Z @ theta.T).softmax(-2) @ theta,
-        "mean over tokens": lambda Z, theta: soft(Z @ theta.T) @ theta / len(Z),
+        "softmax over tokens": lambda Z, theta: own_row(
+            (Z @ theta.T).softmax(-2) @ theta
+        ),
+        "mean over tokens": lambda Z, theta: own_row(
+            soft(Z @ theta.T) @ theta / len(Z)
+        ),
     },
 )
 def test_thm_1_check(p, formula):
     slope = jacrev(lambda Z: lse(Z, p.theta))(p.Z)  # (n, n, d)
-    delta, attention = torch.eye(p.n).double(), formula(p.Z, p.theta)
-    return p.close(torch.einsum("ip,iq->ipq", delta, attention), slope)
+    return p.close(formula(p.Z, p.theta), slope)
 
 
 @proves("cor-weights")
