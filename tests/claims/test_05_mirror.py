@@ -1,0 +1,86 @@
+"""Chapter 5: what the probabilities do along the flow, and over a layer."""
+
+import torch
+from sympy import KroneckerDelta, exp, log, symbols
+from torch.func import jvp
+
+from claims.drawn import labellings, loud, near
+from claims.formulas import soft
+from claims.linear import (
+    C,
+    Z,
+    b,
+    c,
+    gradient,
+    i,
+    j,
+    l,
+    logits,
+    m,
+    p,
+    sigma,
+    slope,
+    theta,
+)
+from claims.witnesses import claim, proves
+from imr import flow
+from imr.symbolic import derivative, k, n, same, softmax, tensors, total
+
+
+@proves("prop-mirror")
+def test_prop_mirror_proof():
+    """The replicator equation, its fitness, a layer, and orthonormal prototypes."""
+    gram = lambda j, l: total(theta[j, c] * theta[l, c], c)
+    excess = lambda s: lambda i, j: C[i, j] - s(i, j)
+    force = lambda s, gram: lambda i, j: total(excess(s)(i, l) * gram(l, j), l)
+    s = lambda i, j: sigma(Z, i, j)
+    F = force(s, gram)
+    mean = total(s(i, m) * F(i, m), m)
+    down = lambda p, b: -gradient(Z, p, b)
+    assert same(slope(s(i, j), Z, down), s(i, j) * (F(i, j) - mean))
+    assert same(slope(log(s(i, j)), Z, down), F(i, j) - mean)
+    assert not same(slope(s(i, j), Z, down), s(i, j) * F(i, j))
+    (S,) = tensors("S", n, k)
+    mismatch = total(total((S[i, j] - C[i, j]) * theta[j, b], j) ** 2, i, b) / 2
+    free = force(lambda i, j: S[i, j], gram)
+    assert same(-derivative(mismatch, S[p, m]), free(p, m))
+    h = symbols("h", positive=True)
+    after = lambda i, j: logits(Z, i, j) + h * total(down(i, b) * theta[j, b], b)
+    weight = lambda i, j: s(i, j) * exp(h * F(i, j))
+    layer = softmax(lambda j: after(i, j), j, l)
+    assert same(layer, weight(i, j) / total(weight(i, m), m))
+    orthonormal = force(s, KroneckerDelta)
+    assert same(orthonormal(i, j), excess(s)(i, j))
+
+
+@claim(
+    "prop-mirror",
+    right=lambda s, C, gram: (C - s) @ gram,
+    wrong={
+        "as if orthonormal": lambda s, C, gram: C - s,
+        "the other way": lambda s, C, gram: (s - C) @ gram,
+        "labels alone": lambda s, C, gram: C @ gram,
+        "squared lengths alone": lambda s, C, gram: (C - s) * gram.diagonal(),
+    },
+)
+def test_prop_mirror_check(p, formula):
+    def holds(theta, C, Z):
+        field, gram = flow.linear_field(theta, C), theta @ theta.T
+        read = lambda Z: soft(Z @ theta.T)
+        s, moved = jvp(read, (Z,), (field(Z),))
+        F = formula(s, C, gram)
+        claimed = s * (F - (s * F).sum(-1, keepdim=True))
+        size, h = gram.abs().max() + 1e-300, 1 / gram.abs().max()
+        weights = s * (h * F).exp()
+        layer = weights / weights.sum(-1, keepdim=True)
+        after = read(flow.euler(field, h)(Z))
+        return near(p, claimed, moved, size, 1e-12) and p.close(layer, after, 1e-11)
+
+    frame = torch.linalg.qr(p.draw(p.d + p.k, p.k, salt=34))[0].T  # orthonormal
+    wide = p.draw(p.n, p.d + p.k, salt=35)
+    s = soft(wide @ frame.T)
+    plain = p.close(formula(s, p.C, frame @ frame.T), p.C - s, 1e-12)
+    places = (p.Z, p.B, loud(p.Z, p.theta, 30.0))
+    return plain and all(
+        holds(p.theta, C, Z) for C in labellings(p) for Z in places
+    )
