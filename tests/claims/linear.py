@@ -1,12 +1,12 @@
-"""The linear model as expressions, for proofs that have several features Z."""
+"""The linear model as functions of its features, for proofs that have several."""
 
 from sympy import log
 
+from claims.symbols import C, a, i, j, l, theta
 from imr.symbolic import (
     d,
     derivative,
     indices,
-    k,
     log_sum_exp,
     n,
     softmax,
@@ -14,33 +14,28 @@ from imr.symbolic import (
     total,
 )
 
-i, p, u = indices("i p u", n)
-a, b, c, f = indices("a b c f", d)
-j, l, m = indices("j l m", k)
+Y, W = tensors("Y W", n, d)
 (row,), (column,) = indices("row", n), indices("column", d)  # of ``inner`` alone
-Z, Y, W, B = tensors("Z Y W B", n, d)
-(theta,) = tensors("theta", k, d)
-(C,) = tensors("C", n, k)
 
 
-def logits(Z, i, j):
-    """(Zθᵀ)_ij."""
+def score(Z, i, j):
+    """(Zθᵀ)_ij at the features Z."""
     return total(Z[i, a] * theta[j, a], a)
 
 
 def sigma(Z, i, j):
     """σ_ij at the features Z."""
-    return softmax(lambda j: logits(Z, i, j), j, l)
+    return softmax(lambda j: score(Z, i, j), j, l)
 
 
 def lse(Z, i):
     """LSE_i at the features Z."""
-    return log_sum_exp(lambda j: logits(Z, i, j), j)
+    return log_sum_exp(lambda j: score(Z, i, j), j)
 
 
 def token_loss(Z, i, labels=lambda i, j: C[i, j]):
     """The cross-entropy of one token."""
-    return lse(Z, i) - total(labels(i, j) * logits(Z, i, j), j)
+    return lse(Z, i) - total(labels(i, j) * score(Z, i, j), j)
 
 
 def loss(Z):

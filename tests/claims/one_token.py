@@ -1,13 +1,11 @@
-"""One token with a hard label as expressions: its own prototype and k others."""
+"""One token with a hard label as expressions: its own prototype and those of k others."""
 
 from sympy import exp, log
 
-from imr.symbolic import d, derivative, indices, k, tensors, total
+from claims.symbols import a, j, theta
+from imr.symbolic import d, derivative, tensors, total
 
-a, b, c, f = indices("a b c f", d)
-j, l = indices("j l", k)
 own, z, u = tensors("theta_c z u", d)
-(theta,) = tensors("theta", k, d)
 
 
 def margin(z, j):

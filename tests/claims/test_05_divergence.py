@@ -9,25 +9,16 @@ from claims.drawn import labellings, loud, near
 from claims.formulas import soft
 from claims.lemmas import a_variance_is_a_mean_of_squares, follows, gibbs
 from claims.linear import (
-    B,
-    C,
     Y,
-    Z,
-    b,
-    f,
     gradient,
-    i,
-    j,
     kl,
-    l,
-    logits,
     loss,
     lse,
-    p,
+    score,
     sigma,
     slope,
-    theta,
 )
+from claims.symbols import B, C, Z, b, i, j, l, p, theta, v
 from claims.witnesses import claim, proves
 from imr import attention, potentials
 from imr.symbolic import derivative, k, log_sum_exp, n, same, tensors, total
@@ -37,14 +28,14 @@ from imr.symbolic import derivative, k, log_sum_exp, n, same, tensors, total
 def test_prop_hessian_proof():
     """dCA is a covariance; L has a sum of variances for second derivative."""
     mean = lambda i, g: total(sigma(Z, i, j) * g(j), j)
-    score = lambda i: lambda j: total(theta[j, f] * B[i, f], f)
+    rate = lambda i: lambda j: total(theta[j, v] * B[i, v], v)
     read = lambda j: theta[j, b]
-    moved = slope(mean(i, read), Z, lambda p, f: B[p, f])
-    second = mean(i, lambda j: read(j) * score(i)(j))
-    assert same(moved, second - mean(i, read) * mean(i, score(i)))
+    moved = slope(mean(i, read), Z, lambda p, v: B[p, v])
+    second = mean(i, lambda j: read(j) * rate(i)(j))
+    assert same(moved, second - mean(i, read) * mean(i, rate(i)))
     assert same(derivative(loss(Z), Z[p, b]), gradient(Z, p, b))
     along = lambda expression: slope(expression, Z, lambda p, b: B[p, b])
-    squares = lambda i: mean(i, lambda j: score(i)(j) ** 2) - mean(i, score(i)) ** 2
+    squares = lambda i: mean(i, lambda j: rate(i)(j) ** 2) - mean(i, rate(i)) ** 2
     assert same(
         along(total(gradient(Z, i, b) * B[i, b], i, b)), total(squares(i), i)
     )
@@ -90,7 +81,7 @@ def test_prop_divergence_proof():
     """
     (P,) = tensors("P", n, k, positive=True)
     told = -total(P[i, j] * log(sigma(Z, i, j)), j)
-    label = total(P[i, j] * logits(Z, i, j), j)
+    label = total(P[i, j] * score(Z, i, j), j)
     assert same(told, total(P[i, l], l) * lse(Z, i) - label)  # L_i, for Σ P = 1
     entropy = -total(P[i, j] * log(P[i, j]), j)
     excess = total(P[i, j] * (log(P[i, j]) - log(sigma(Z, i, j))), j)
@@ -162,12 +153,12 @@ def test_prop_convexity_proof():
     given = (*tangents, Kx >= 0, Ky >= 0, t >= 0, t <= 1)
     assert follows(at <= chord, *given)
     (more,) = tensors("kappa", n)
-    moved = lambda i, j: logits(Z, i, j) + more[i]
+    moved = lambda i, j: score(Z, i, j) + more[i]
     shifted = log_sum_exp(lambda j: moved(i, j), j) - total(
         C[i, j] * moved(i, j), j
     )
     unmoved = (1 - total(C[i, j], j)) * more[i]  # 0
-    assert same(shifted - lse(Z, i) + total(C[i, j] * logits(Z, i, j), j), unmoved)
+    assert same(shifted - lse(Z, i) + total(C[i, j] * score(Z, i, j), j), unmoved)
     a_variance_is_a_mean_of_squares()
     token = lambda z, other: log(exp(z * z) + exp(z * other)) - z * z
     two = lambda z0, z1: token(z0, z1) + token(z1, z0)

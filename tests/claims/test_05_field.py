@@ -8,7 +8,8 @@ from z3 import Reals
 
 from claims.drawn import edge, labellings, loud, simplex, tied
 from claims.lemmas import cauchy_schwarz, follows, variance_bound
-from claims.linear import C, Z, b, i, j, l, logits, p, theta
+from claims.linear import score
+from claims.symbols import C, Z, b, i, j, l, p, theta
 from claims.witnesses import claim, proves
 from imr import flow
 from imr.symbolic import (
@@ -42,7 +43,7 @@ def test_prop_lipschitz_proof():
     assert follows((f - g) ** 2 <= 2 * (f**2 + g**2))
     # L at the scale c is L(cZ)/c, so its gradient is that of L at cZ.
     c = symbols("c", positive=True)
-    scaled = lambda i, j: c * logits(Z, i, j)
+    scaled = lambda i, j: c * score(Z, i, j)
     label = total(C[i, j] * scaled(i, j), j)
     energy = (log_sum_exp(lambda j: scaled(i, j), j) - label) / c
     s = lambda i, j: softmax(lambda j: scaled(i, j), j, l)

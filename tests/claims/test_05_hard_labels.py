@@ -18,33 +18,30 @@ from claims.lemmas import (
 )
 from claims.one_token import (
     LOSS,
-    c,
-    f,
-    j,
     margin,
     own,
     pull,
     rival,
     rivals,
-    theta,
     velocity,
     z,
 )
+from claims.symbols import j, q, theta, v
 from claims.witnesses import claim, proves
 from imr import flow, potentials
-from imr.symbolic import derivative, same, tensors, total
+from imr.symbolic import d, derivative, same, tensors, total
 
 
 @proves("prop-two-classes")
 def test_prop_two_classes_proof():
-    """The margin's equation for every d; its solution; how it ends, by squeezing."""
-    first, second, z = tensors("theta_1 theta_2 z", f.size)
-    score = lambda one: total(one[f] * z[f], f)
+    """The margin's equation for every d; its solution; its end, by squeezing."""
+    first, second, z = tensors("theta_1 theta_2 z", d)
+    score = lambda one: total(one[v] * z[v], v)
     loss = log(exp(score(first)) + exp(score(second))) - score(first)
-    gap = lambda f: first[f] - second[f]
-    rate = -total(gap(c) * derivative(loss, z[c]), c)
+    gap = lambda v: first[v] - second[v]
+    rate = -total(gap(q) * derivative(loss, z[q]), q)
     m = score(first) - score(second)
-    assert same(rate, total(gap(c) ** 2, c) / (1 + exp(m)))
+    assert same(rate, total(gap(q) ** 2, q) / (1 + exp(m)))
     t, c2 = symbols("t c", positive=True)
     m0 = symbols("m_0", real=True)
     s = c2 * t + m0 + exp(m0)
@@ -94,30 +91,31 @@ def test_prop_two_classes_check(p, formula):
 def test_prop_hard_labels_proof():
     """The soft margin M rises like that of two classes; its gradient v shrinks.
 
-    The mean of the differences v is at least as long as γ, the shortest of all means.
+    The mean difference v is at least as long as γ, the shortest mean of all.
     """
-    S, squared = rivals(), total(pull(c) ** 2, c)
+    S, squared = rivals(), total(pull(q) ** 2, q)
     M = -log(S)
-    along = lambda g: total(derivative(g, z[f]) * velocity(f), f)
+    along = lambda g: total(derivative(g, z[v]) * velocity(v), v)
     assert same(exp(LOSS) - 1, S)  # M = −log(e^L − 1)
-    assert same(velocity(f), pull(f) / (1 + 1 / S))  # and 1/S = e^M
+    assert same(velocity(v), pull(v) / (1 + 1 / S))  # and 1/S = e^M
     assert same(along(M), squared / (1 + 1 / S))
-    score = lambda j: total((own[f] - theta[j, f]) * pull(f), f)
+    score = lambda j: total((own[v] - theta[j, v]) * pull(v), v)
     mean = lambda g: total(rival(j) * g(j), j) / S
     variance = mean(lambda j: score(j) ** 2) - mean(score) ** 2
     assert same(along(squared), -2 * variance / (1 + 1 / S))
     variance_bound()  # v shrinks, as a variance is not negative
     cauchy_schwarz()  # γ ≤ u*·v ≤ |v| ≤ D, as a mean of lengths
     # M − γ|z − z_0| rises, as Ṁ = |v|·|ż| and |v| ≥ γ; M is below every margin.
-    v, g, e, t, S0, S1 = Reals("v g e t S0 S1")
-    assert follows(v * v / e >= g * (v / e), v >= g, g > 0, e >= 1)
+    V, g, e, t, S0, S1 = Reals("V g e t S0 S1")
+    assert follows(V * V / e >= g * (V / e), g <= V, g > 0, e >= 1)
     a_sum_bounds_its_terms()  # S ≥ e^{−m_j}
     assert same(log(S / rival(j)), margin(z, j) - M)
     # So ∫ |v|(|v| − γ) ≤ γ|z_0| − M_0 in the clock dt/(1 + e^M): |v| tends to γ.
-    assert follows(v * (v - g) >= g * (v - g), v >= g, g > 0)
+    assert follows(V * (V - g) >= g * (V - g), g <= V, g > 0)
     x = symbols("x", positive=True)
     assert limit(x * log(1 + 1 / x), x, oo) == 1  # L e^M, for x = e^M
-    # 1/S rises by at least γ²/(1 + S_0), so L ≤ S ≤ (1 + S_0)/(γ²t) = e^{L_0}/(γ²t).
+    # 1/S rises at a rate of γ²/(1 + S_0) or more: L ≤ S ≤ (1 + S_0)/(γ²t).
+    assert same(along(1 / S), squared / (1 + S))
     rises = 1 / S0 + g * g * t / (1 + S0) <= 1 / S1
     signs = (S0 > 0, S1 > 0, t > 0, g > 0)
     assert follows(S1 * (g * g * t) <= 1 + S0, rises, *signs)

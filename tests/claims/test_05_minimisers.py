@@ -11,23 +11,9 @@ from z3 import Reals
 from claims.drawn import loud, simplex
 from claims.formulas import soft
 from claims.lemmas import a_sum_bounds_its_terms, follows, gibbs
-from claims.linear import (
-    C,
-    Z,
-    a,
-    b,
-    gradient,
-    i,
-    j,
-    l,
-    logits,
-    loss,
-    lse,
-    p,
-    sigma,
-    theta,
-)
+from claims.linear import gradient, loss, lse, score, sigma
 from claims.one_token import LOSS, margin, rival, rivals, u, velocity, z
+from claims.symbols import C, Z, a, b, i, j, l, p, theta
 from claims.witnesses import claim, proves
 from imr import potentials
 from imr.symbolic import derivative, k, same, softmax, tensors, total
@@ -36,7 +22,7 @@ from strategies import close
 
 @proves("prop-fixed-points")
 def test_prop_fixed_points_proof():
-    """The velocity along u is a mean of margins; the loss lies between 0 and Σ e^{−m}.
+    """The velocity along u is a mean of margins; the loss is at most Σ e^{−m}.
 
     That a stationary point is a global minimum is the inequality of Gibbs.
     """
@@ -187,7 +173,7 @@ def test_prop_interior_proof():
     So a mean of positive weights has their minimiser (prop-smoothing); and at a
     minimiser σθ = Cθ is such a mean, by prop-fixed-points.
     """
-    label = total(C[i, j] * logits(Z, i, j), j)
+    label = total(C[i, j] * score(Z, i, j), j)
     assert same(label, total(total(C[i, j] * theta[j, a], j) * Z[i, a], a))
     assert sigma(Z, i, j).is_positive
     assert same(total(sigma(Z, i, j), j), 1)

@@ -6,22 +6,8 @@ from torch.func import jvp
 
 from claims.drawn import labellings, loud, near
 from claims.formulas import soft
-from claims.linear import (
-    C,
-    Z,
-    b,
-    c,
-    gradient,
-    i,
-    j,
-    l,
-    logits,
-    m,
-    p,
-    sigma,
-    slope,
-    theta,
-)
+from claims.linear import gradient, score, sigma, slope
+from claims.symbols import C, Z, b, i, j, l, m, p, q, theta
 from claims.witnesses import claim, proves
 from imr import flow
 from imr.symbolic import derivative, k, n, same, softmax, tensors, total
@@ -30,7 +16,7 @@ from imr.symbolic import derivative, k, n, same, softmax, tensors, total
 @proves("prop-mirror")
 def test_prop_mirror_proof():
     """The replicator equation, its fitness, a layer, and orthonormal prototypes."""
-    gram = lambda j, l: total(theta[j, c] * theta[l, c], c)
+    gram = lambda j, l: total(theta[j, q] * theta[l, q], q)
     excess = lambda s: lambda i, j: C[i, j] - s(i, j)
     force = lambda s, gram: lambda i, j: total(excess(s)(i, l) * gram(l, j), l)
     s = lambda i, j: sigma(Z, i, j)
@@ -45,7 +31,7 @@ def test_prop_mirror_proof():
     free = force(lambda i, j: S[i, j], gram)
     assert same(-derivative(mismatch, S[p, m]), free(p, m))
     h = symbols("h", positive=True)
-    after = lambda i, j: logits(Z, i, j) + h * total(down(i, b) * theta[j, b], b)
+    after = lambda i, j: score(Z, i, j) + h * total(down(i, b) * theta[j, b], b)
     weight = lambda i, j: s(i, j) * exp(h * F(i, j))
     layer = softmax(lambda j: after(i, j), j, l)
     assert same(layer, weight(i, j) / total(weight(i, m), m))

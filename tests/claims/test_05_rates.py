@@ -7,7 +7,8 @@ from z3 import Reals
 
 from claims.drawn import labellings, simplex, tied
 from claims.lemmas import a_sum_bounds_its_terms, follows, gibbs
-from claims.linear import W, Z, b, gradient, i, inner, kl, loss, p, slope
+from claims.linear import W, gradient, inner, kl, loss, slope
+from claims.symbols import Z, b, i, p
 from claims.witnesses import claim, proves
 from imr import flow, potentials
 from imr.symbolic import indices, k, same, tensors, total
@@ -35,7 +36,7 @@ def test_prop_rate_proof():
     assert same(2 * h * (excess + divergence) - h**2 * squared, moved)
     # So a layer with hΛ ≤ 1 has 2h(L⁺ − L(W)) ≤ |Z − W|² − |Z⁺ − W|².
     L1, g2, kl_, h, Lam, many = Reals("L1 g2 kl h Lambda many")
-    descent = (L1 <= L0 - h * (1 - h * Lam / 2) * g2, g2 >= 0, h > 0, h * Lam <= 1)
+    descent = (h * (1 - h * Lam / 2) * g2 <= L0 - L1, g2 >= 0, h > 0, h * Lam <= 1)
     identity = 2 * h * (L0 - Lw + kl_) - h**2 * g2 == d0 - d1
     step = 2 * h * (L1 - Lw) <= d0 - d1
     assert follows(step, *descent, identity, kl_ >= 0)
@@ -104,7 +105,7 @@ def test_prop_exponential_proof():
     mu, r2, inside, gap, G, r = Reals("mu r2 inside gap G r")
     assert follows(-2 * inside <= -2 * mu * r2, inside >= mu * r2)
     below = gap <= G * r - mu * r**2 / 2
-    assert follows(-(G**2) <= -2 * mu * gap, below, mu > 0)
+    assert follows(2 * mu * gap <= G**2, below, mu > 0)
     # A layer, with ⟨∇L, z − z*⟩ ≥ |∇L|²/Λ by prop-contraction:
     h, Lam, g2, after = Reals("h Lambda g2 after")
     layer = (after == r2 - 2 * h * inside + h**2 * g2, Lam * inside >= g2)

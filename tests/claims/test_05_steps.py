@@ -6,20 +6,8 @@ from z3 import Reals
 
 from claims.drawn import labellings, loud, tied
 from claims.lemmas import cauchy_schwarz, follows, gibbs
-from claims.linear import (
-    Y,
-    Z,
-    b,
-    gradient,
-    i,
-    inner,
-    kl,
-    loss,
-    p,
-    sigma,
-    slope,
-    token_loss,
-)
+from claims.linear import Y, gradient, inner, kl, loss, sigma, slope, token_loss
+from claims.symbols import Z, b, i, p
 from claims.witnesses import claim, proves
 from imr import flow, potentials
 from imr.symbolic import derivative, same, total
