@@ -1,25 +1,9 @@
-"""What checks draw beyond ``strategies``: hard labels, features that are far out."""
+"""What checks draw beyond ``strategies``: ties, simplices, their longest edge."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from strategies import Problem
-
-
-def labellings(p: Problem) -> tuple[Tensor, Tensor]:
-    """Soft labels and hard ones, both as probabilities (n, k)."""
-    return p.C, F.one_hot(p.y, p.k).double()
-
-
-def loud(Z: Tensor, theta: Tensor, largest: float = 500.0) -> Tensor:
-    """Features in the same directions whose largest logit has this size."""
-    return Z * largest / (Z @ theta.mT).abs().max().clamp_min(1e-300)
-
-
-def near(p: Problem, a: Tensor, b: Tensor, size: Tensor, tolerance: float) -> bool:
-    """Whether a is close to b, relative to a size that is not zero."""
-    return p.close(a / size, b / size, tolerance)
 
 
 def tied(p: Problem, length: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
@@ -33,8 +17,9 @@ def tied(p: Problem, length: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def simplex(p: Problem, salt: int) -> Tensor:
-    """Affinely independent prototypes (at most d + 1, d)."""
-    return p.draw(min(p.k, p.d) + 1, p.d, salt=salt)
+    """Affinely independent prototypes, at most 7 in 6 dimensions: (k', d')."""
+    d = min(p.d, 6)
+    return p.draw(min(p.k, d) + 1, d, salt=salt)
 
 
 def edge(theta: Tensor) -> tuple[Tensor, Tensor]:

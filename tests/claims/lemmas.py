@@ -32,7 +32,7 @@ def variance(f=lambda j: x[j]):
 
 
 def a_sum_bounds_its_terms():
-    """Of terms that are not negative none exceeds the sum; if that is 0, all are."""
+    """Of terms that are not negative none exceeds the sum; if it is 0, all are."""
     others = (1 - KroneckerDelta(j, q)) ** 2 * s[j] * x[j] ** 2
     assert total(others, j).is_nonnegative
     assert same(total(s[j] * x[j] ** 2, j) - s[q] * x[q] ** 2, total(others, j))

@@ -1,4 +1,4 @@
-"""One token with a hard label as expressions: its own prototype and those of k others."""
+"""One token with a hard label as expressions: its own prototype, and k others."""
 
 from sympy import exp, log
 
@@ -38,5 +38,5 @@ def velocity(b):
 
 
 def pull(b):
-    """v = Σ_j q_j (θ_c − θ_j), the mean difference under the odds q_j = e^{−m_j}/S."""
+    """v = Σ_j q_j (θ_c − θ_j), a mean difference, under the odds q_j = e^{−m_j}/S."""
     return total(rival(j) * (own[b] - theta[j, b]), j) / rivals()

@@ -12,7 +12,7 @@ from imr import flow, potentials
 
 @proves("prop-etf")
 def test_prop_etf_proof():
-    """At z = Rθ_c the velocity is μθ_c with μ = k/(k−1)(1 − σ_c) > 0; then Gibbs."""
+    """At Rθ_c the velocity is μθ_c with μ = k/(k−1)(1 − σ_c) > 0; then Gibbs."""
     R, more = symbols("R more", positive=True)
     classes = 1 + more  # k ≥ 2
     other = -1 / (classes - 1)  # θ_c·θ_j
@@ -26,7 +26,7 @@ def test_prop_etf_proof():
     assert simplify(velocity - claim) == 0
     assert simplify(velocity - (1 - weight / whole)) != 0
     assert simplify(claim).is_positive
-    # L(z) = L(Rθ_c) − μ θ_c·(z − Rθ_c) + KL, where |z − Rθ_c|² = |z|² − 2Rθ_c·z + R².
+    # L(z) = L(Rθ_c) − μθ_c·(z − Rθ_c) + KL; |z − Rθ_c|² = |z|² − 2Rθ_c·z + R².
     gibbs()
     at, best, mu, R, along, z2, apart, kl = Reals("at best mu R along z2 apart kl")
     given = (at == best - mu * (along - R) + kl, kl >= 0, mu > 0, R > 0)
@@ -55,7 +55,7 @@ def test_prop_etf_check(p, formula):
     loss = lambda Z: potentials.linear(Z, theta, y)
     force = flow.linear_field(theta, y)(best)
     mu = k / (k - 1) * -torch.expm1(-loss_of_each(best, theta, y))
-    if not p.close(force, mu[:, None] / R * best, 1e-12):
+    if not p.close(force, mu[:, None] / R * best, 1e-12, floor=theta):
         return False
     for near in (1e-4, 1e-2, 1.0, 100.0):
         rivals = best / R + near * p.draw(20, p.n, k, salt=26)

@@ -166,17 +166,17 @@ def test_prop_hard_labels_check(p, formula):
     own = int(theta.norm(dim=-1).argmax())  # a vertex
     others = [j for j in range(len(theta)) if j != own]
     gaps = theta[own] - theta[others]
-    v, z0, y = shortest(gaps.numpy()), p.Z[0], torch.tensor([own])
+    v, z0, y = shortest(gaps.numpy()), p.B[0], torch.tensor([own])
     g, M = v.norm(), lambda z: -(-(z @ gaps.T)).logsumexp(-1)
     # The odds' mean is the velocity, by autograd, and no shorter than γ.
     odds = (-(gaps @ z0)).softmax(-1)
     force = -grad(lambda z: potentials.linear(z[None], theta, y))(z0)
-    here = p.close(force, odds @ gaps / (1 + M(z0).exp()), 1e-12)
+    here = p.close(force, odds @ gaps / (1 + M(z0).exp()), 1e-12, floor=theta)
     t, z = far_out(gaps.numpy(), z0.numpy(), 300 / g.item() ** 2)
     L = torch.log1p(torch.exp(-M(z)))
     below = (t * L <= torch.exp(L[0]) / g**2 * (1 + 1e-6)).all()
     rise = M(z) + M(z).exp() - M(z0) - M(z0).exp()
-    slack, D = 1e-6 * rise.abs() + 1e-12, gaps.norm(dim=-1).max()
+    slack, D = 1e-6 * (1 + M(z).exp()), gaps.norm(dim=-1).max()
     between = ((g**2 * t <= rise + slack) & (rise - slack <= D**2 * t)).all()
     turned = z @ v / g >= ((z - z0).norm(dim=-1) + M(z0) / g) - 1e-6 * z.norm()
     ratio = (t * L)[-1] / formula(gaps.numpy())
