@@ -38,5 +38,5 @@ def velocity(b):
 
 
 def pull(b):
-    """v = Σ_j q_j (θ_c − θ_j), a mean difference, under the odds q_j = e^{−m_j}/S."""
+    """v = Σ_j q_j (θ_c − θ_j), a mean difference: q_j = e^{−m_j}/S."""
     return total(rival(j) * (own[b] - theta[j, b]), j) / rivals()

@@ -1,4 +1,4 @@
-"""Chapter 5, hard labels: two classes, how fast and where to, the best on a ball."""
+"""Chapter 5, hard labels: two classes and more, how fast and where to."""
 
 import numpy as np
 import torch
@@ -106,14 +106,20 @@ def test_prop_hard_labels_proof():
     variance_bound()  # v shrinks, as a variance is not negative
     cauchy_schwarz()  # γ ≤ u*·v ≤ |v| ≤ D, as a mean of lengths
     # M − γ|z − z_0| rises, as Ṁ = |v|·|ż| and |v| ≥ γ; M is below every margin.
-    V, g, e, t, S0, S1 = Reals("V g e t S0 S1")
-    assert follows(V * V / e >= g * (V / e), g <= V, g > 0, e >= 1)
+    fast, g, e, t, S0, S1 = Reals("fast g e t S0 S1")
+    assert follows(fast * fast / e >= g * (fast / e), g <= fast, g > 0, e >= 1)
     a_sum_bounds_its_terms()  # S ≥ e^{−m_j}
     assert same(log(S / rival(j)), margin(z, j) - M)
-    # So ∫ |v|(|v| − γ) ≤ γ|z_0| − M_0 in the clock dt/(1 + e^M): |v| tends to γ.
-    assert follows(V * (V - g) >= g * (V - g), g <= V, g > 0)
-    x = symbols("x", positive=True)
+    # By (c)'s second step M ≤ γ|z| ≤ γ|z_0| + γ∫|v| in the clock dτ = dt/(1 + e^M),
+    # so ∫(|v| − γ) ≤ K/γ; as |v| falls, |v| ≤ γ + K/(γτ), which tends to γ.
+    excess, K, clock = Reals("excess K clock")
+    assert follows(fast * (fast - g) >= g * (fast - g), fast >= g, g > 0)
+    bound = (clock * (fast - g) <= excess, g * excess <= K, clock > 0, g > 0)
+    assert follows(fast <= g + K / (g * clock), *bound)
+    x, c0, D2 = symbols("x c_0 D_2", positive=True)
+    assert limit(log(D2 * x + c0) / x, x, oo) == 0  # M/t, as e^M ≤ D²t + c_0
     assert limit(x * log(1 + 1 / x), x, oo) == 1  # L e^M, for x = e^M
+    assert limit((x - c0) / x, x, oo) == 1  # the cosine, for x = |z| → ∞
     # 1/S rises at a rate of γ²/(1 + S_0) or more: L ≤ S ≤ (1 + S_0)/(γ²t).
     assert same(along(1 / S), squared / (1 + S))
     rises = 1 / S0 + g * g * t / (1 + S0) <= 1 / S1

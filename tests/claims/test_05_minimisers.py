@@ -125,7 +125,7 @@ def _minimiser(theta, C):
         step = torch.linalg.lstsq(curvature, slope.reshape(-1, 1)).solution
         step = step.reshape(Z.shape)
         better = min((Z - t * step for t in (1.0, 0.5, 0.1)), key=loss)
-        if loss(better) >= loss(Z):
+        if loss(better) >= loss(Z) or slope.abs().max() < 1e-9:
             break
         Z = better
     return Z
