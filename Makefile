@@ -9,7 +9,7 @@ TOOLS := PYTHONPATH=book $(BIN)/python -m _tools
 # What the witnesses of the book's claims said, and what they depend on.
 WITNESSES := _build/claims.json
 # The folders stand for files that came, went or changed their names.
-WITNESSED := book/claims.yml tests/strategies.py imr tests/claims $(wildcard imr/*.py tests/claims/*.py)
+WITNESSED := book/claims.yml tests/strategies.py imr tests/claims imr/symbolic $(wildcard imr/*.py imr/symbolic/*.py tests/claims/*.py)
 BIOME := .ci/node_modules/.bin/biome
 UV := _build/uv/bin/uv
 GROUPS := --group book --group course --group test
