@@ -19,9 +19,9 @@ from imr.symbolic import (
     unfold,
 )
 
-i, o, u = indices("i o u", n)
+i, t, u = indices("i t u", n)
 a, q = indices("a q", d)
-c, p = indices("c p", r)
+c, e = indices("c e", r)
 
 
 @proves("prop-in-context")
@@ -32,11 +32,11 @@ def test_prop_in_context_proof():
     residual = lambda i, c: total(W[c, a] * x[i, a], a) - y[i, c]
     loss = total(residual(i, c) ** 2, i, c) / 2
     start = {W: lambda c, a: S.Zero}
-    after_one_step = -rate * unfold(derivative(loss, W[p, q]), start)
-    assert same(after_one_step, rate * total(y[i, p] * x[i, q], i))
+    after_one_step = -rate * unfold(derivative(loss, W[e, q]), start)
+    assert same(after_one_step, rate * total(y[i, e] * x[i, q], i))
     prediction = total(after_one_step * z[q], q)
     score = total(x[i, a] * z[a], a)
-    assert same(prediction, rate * total(score * y[i, p], i))
+    assert same(prediction, rate * total(score * y[i, e], i))
 
 
 @claim(
@@ -61,16 +61,16 @@ def test_prop_crate_proof():
     H = symbols("H", integer=True, positive=True)
     (g,), (Z,), (U,) = indices("g", H), tensors("Z", n, d), tensors("U", H, d, r)
     coded = lambda g, c, i: total(U[g, a, c] * Z[i, a], a)
-    score = lambda g, i, o: total(coded(g, c, i) * coded(g, c, o), c)
-    value = lambda g: total(coded(g, p, o) * U[g, q, p], p)
-    # a softmax of each column: entry (o, i) sums over the rows o
-    column = lambda g, o, i: softmax(lambda o: score(g, o, i), o, u)
-    SSA = lambda g, p, i: total(coded(g, p, o) * column(g, o, i), o)
-    MSSA = total(U[g, q, p] * SSA(g, p, i), g, p)
-    row = lambda g: softmax(lambda o: score(g, i, o), o, u)
-    assert same(MSSA, total(row(g) * value(g), g, o))
-    companion = lambda g: softmax(lambda i: score(g, o, i), i, u)
-    assert not same(MSSA, total(companion(g) * value(g), g, o))
+    score = lambda g, i, t: total(coded(g, c, i) * coded(g, c, t), c)
+    value = lambda g: total(coded(g, e, t) * U[g, q, e], e)
+    # a softmax of each column: entry (t, i) sums over the rows
+    column = lambda g, t, i: softmax(lambda t: score(g, t, i), t, u)
+    SSA = lambda g, e, i: total(coded(g, e, t) * column(g, t, i), t)
+    MSSA = total(U[g, q, e] * SSA(g, e, i), g, e)
+    row = lambda g: softmax(lambda t: score(g, i, t), t, u)
+    assert same(MSSA, total(row(g) * value(g), g, t))
+    companion = lambda g: softmax(lambda i: score(g, t, i), i, u)
+    assert not same(MSSA, total(companion(g) * value(g), g, t))
 
 
 @claim(
