@@ -4,7 +4,7 @@ import torch
 from sympy import S, symbols
 from torch.func import grad
 
-from claims.formulas import exact, lse, soft, substeps
+from claims.formulas import exact, has_leading_term, lse, soft, substeps
 from claims.symbols import (
     LINEAR,
     LSE,
@@ -54,6 +54,10 @@ def _covariance(s, theta, scores):
             -_covariance(s, theta, scores) / 2
         ),
         "no half": lambda s, theta, scores: _covariance(s, theta, scores),
+        "1.009 times it": lambda s, theta, scores: (
+            1.009 * _covariance(s, theta, scores) / 2
+        ),
+        "no error": lambda s, theta, scores: 0 * _covariance(s, theta, scores),
         "second moment, not covariance": lambda s, theta, scores: (
             (s * scores) @ theta / 2
         ),
@@ -61,11 +65,14 @@ def _covariance(s, theta, scores):
 )
 def test_prop_commutator_check(p, formula):
     attend, pull = (lambda Z: -attention.cross_attention(Z, p.theta)), p.C @ p.theta
-    h, field = 1e-4, flow.linear_field(p.theta, p.C)
-    step = flow.lie(exact(attend), flow.shift(pull), h)(p.Z)
-    error = step - substeps(field, h)(p.Z)
-    claimed = formula(soft(p.Z @ p.theta.T), p.theta, pull @ p.theta.T)
-    return p.close(error / h**2, claimed, 1e-2)
+    field = flow.linear_field(p.theta, p.C)
+    split = lambda h: flow.lie(exact(attend), flow.shift(pull), h)(p.Z)
+    whole = lambda h: substeps(field, h)(p.Z)
+    scores = pull @ p.theta.T
+    claimed = formula(soft(p.Z @ p.theta.T), p.theta, scores)
+    rounding = 1e-6 * (scores.abs().max() * p.theta).abs().max().item()
+    h = 1 / torch.linalg.matrix_norm(p.theta, 2).item() ** 2
+    return has_leading_term(p, split, whole, 2, claimed, h, rounding)
 
 
 @proves("prop-lie-euler")
@@ -160,5 +167,7 @@ def test_prop_self_training_proof():
 def test_prop_self_training_check(p, formula):
     tokens = lambda Z, beta: lse(Z, p.theta) - lse(beta * Z, p.theta) / beta
     potential = lambda Z, beta: tokens(Z, beta).sum()
-    still = p.close(formula(p, 1.0), torch.zeros_like(p.Z))
-    return still and p.close(formula(p, 3.0), -grad(potential)(p.Z, 3.0))
+    # Differences of two averages of prototypes.
+    still = p.close(formula(p, 1.0), torch.zeros_like(p.Z), floor=p.theta)
+    slope = grad(potential)(p.Z, 3.0)
+    return still and p.close(formula(p, 3.0), -slope, floor=p.theta)

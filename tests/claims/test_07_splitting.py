@@ -2,10 +2,11 @@
 
 from itertools import product
 
+import torch
 from sympy import Eq, Rational, S, expand, factorial, solve, symbols
 from torch.func import jvp
 
-from claims.formulas import exact, substeps
+from claims.formulas import exact, has_leading_term, substeps
 from claims.symbols import LINEAR, Z, j, m, p, q, sigma, theta, u, v
 from claims.witnesses import claim, proves
 from imr import attention, flow
@@ -45,9 +46,14 @@ def _parts(p):
     """The quadratic flow in two fields: attention (A) and labels (B)."""
     theta = p.phi @ p.phi.T
     read = lambda Z: attention.quadratic_attention(Z, theta)
-    return (lambda Z: -read(Z)), (
-        lambda Z: flow.quadratic_field(theta, p.D)(Z) + read(Z)
-    )
+    field = flow.quadratic_field(theta, p.D)
+    return (lambda Z: -read(Z)), lambda Z: field(Z) + read(Z)
+
+
+def _step_size(p):
+    """A time in which the logits change by about one."""
+    form = torch.linalg.matrix_norm(p.phi @ p.phi.T, 2)
+    return 1 / (form * (1 + 4 * form * p.Z.norm() ** 2)).item()
 
 
 def _commutator(A, B, Z):
@@ -62,13 +68,15 @@ def _commutator(A, B, Z):
         "the other sign": lambda bracket: -bracket / 2,
         "no half": lambda bracket: bracket,
         "no error": lambda bracket: 0 * bracket,
+        "1.009 times it": lambda bracket: 1.009 * bracket / 2,
     },
 )
 def test_prop_lie_check(p, formula):
-    (A, B), Z, h = _parts(p), 0.3 * p.B, 1e-4
-    whole = substeps(lambda Z: A(Z) + B(Z), h)(Z)
-    error = flow.lie(exact(A), exact(B), h)(Z) - whole
-    return p.close(error / h**2, formula(_commutator(A, B, Z)), 1e-2)
+    A, B = _parts(p)
+    whole = lambda h: substeps(lambda Z: A(Z) + B(Z), h)(p.Z)
+    split = lambda h: flow.lie(exact(A), exact(B), h)(p.Z)
+    claimed = formula(_commutator(A, B, p.Z))
+    return has_leading_term(p, split, whole, 2, claimed, _step_size(p))
 
 
 @proves("prop-strang")
@@ -86,18 +94,20 @@ def test_prop_strang_proof():
         "coefficients exchanged": lambda inner, outer: inner / 24 + outer / 12,
         "the other sign": lambda inner, outer: inner / 12 - outer / 24,
         "the inner bracket alone": lambda inner, outer: inner / 12,
+        "1/25 for 1/24": lambda inner, outer: inner / 12 + outer / 25,
+        "1.015 times it": lambda inner, outer: 1.015 * (inner / 12 + outer / 24),
         "no error": lambda inner, outer: 0 * inner,
     },
     examples=15,
 )
 def test_prop_strang_check(p, formula):
     """The local error over h³ against [A, [A, B]] and [B, [A, B]]."""
-    (A, B), Z, h = _parts(p), 0.3 * p.B, 1e-4
-    whole = substeps(lambda Z: A(Z) + B(Z), h)(Z)
-    error = flow.strang(exact(B), exact(A), h)(Z) - whole
+    A, B = _parts(p)
+    whole = lambda h: substeps(lambda Z: A(Z) + B(Z), h)(p.Z)
+    split = lambda h: flow.strang(exact(B), exact(A), h)(p.Z)
     AB = lambda Z: _commutator(A, B, Z)
-    inner, outer = _commutator(A, AB, Z), _commutator(B, AB, Z)
-    return p.close(error / h**3, formula(inner, outer), 2e-2)
+    claimed = formula(_commutator(A, AB, p.Z), _commutator(B, AB, p.Z))
+    return has_leading_term(p, split, whole, 3, claimed, _step_size(p))
 
 
 @proves("prop-strang-euler")
