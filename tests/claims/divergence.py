@@ -1,13 +1,11 @@
-"""The divergence by which a log-sum-exp lies above its tangents, and its sign."""
+"""The divergence of two softmaxes and the square of a vector, for chapter 9."""
 
-from sympy import log, symbols
+from sympy import log
 
-from imr.symbolic import d, indices, k, same, softmax, tensors, total
+from imr.symbolic import d, indices, k, softmax, total
 
 (a,) = indices("a", d)
 j, l = indices("j l", k)
-x, y, root = tensors("x y root", k)
-(sigma,) = tensors("sigma", k, positive=True)
 
 
 def divergence(N, M):
@@ -19,22 +17,3 @@ def divergence(N, M):
 def square(entry):
     """|v|² of a vector given by its entries."""
     return total(entry(a) ** 2, a)
-
-
-def require_divergence_is_never_negative():
-    """KL(σ(x) ‖ σ(y)) = Σ σ_j(x) (t_j − 1 − log t_j) with t_j = σ_j(y)/σ_j(x) > 0.
-
-    The function t − 1 − log t is 0 at t = 1, falls before and rises behind it. So
-    each term is σ_j times a number that is not negative, which is a square.
-    """
-    p = softmax(lambda j: x[j], j, l)
-    other = softmax(lambda j: y[j], j, l)
-    ratio = other / p
-    terms = total(p * (ratio - 1 - log(ratio)), j)
-    assert same(divergence(lambda j: x[j], lambda j: y[j]), terms)
-    t, beyond = symbols("t u", positive=True)
-    term = t - 1 - log(t)
-    assert term.subs(t, 1) == 0
-    assert term.diff(t).subs(t, 1 + beyond).simplify().is_positive
-    assert term.diff(t).subs(t, 1 / (1 + beyond)).simplify().is_negative
-    assert total(sigma[j] * root[j] ** 2, j).is_nonnegative
