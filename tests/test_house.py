@@ -26,6 +26,13 @@ STUDY = [
 ]
 """The same of imr.experiment."""
 
+CALCULUS = [
+    {"language", "factors", "arithmetic", "show"},
+    {"normal", "oracle"},
+    {"calculus", "proof"},
+    {"__init__"},
+]
+"""The same of imr.symbolic."""
 
 TOOLS = [
     {"notebooks", "assignments", "claims", "statements", "reports", "live", "pdf", "chapter"},
@@ -78,14 +85,19 @@ def test_imports_name_the_whole_way_and_imr_knows_no_tools(file):
 
 @pytest.mark.parametrize(
     ("package", "folder", "floors"),
-    [("imr", "imr", FLOORS), ("imr.experiment", "imr/experiment", STUDY), ("_tools", "book/_tools", TOOLS)],
+    [
+        ("imr", "imr", FLOORS),
+        ("imr.experiment", "imr/experiment", STUDY),
+        ("imr.symbolic", "imr/symbolic", CALCULUS),
+        ("_tools", "book/_tools", TOOLS),
+    ],
 )
 def test_imports_lead_down(package, folder, floors):
     rooms = set().union(*floors)
     files = {path.stem: [path] for path in (ROOT / folder).glob("*.py") if path.stem in rooms | {"__init__"}}
     assert {path.stem for path in (ROOT / folder).glob("*.py")} == set(files)
     if package == "imr":
-        files["experiment"] = list((ROOT / folder / "experiment").glob("*.py"))
+        files |= {room: list((ROOT / folder / room).glob("*.py")) for room in ("experiment", "symbolic")}
     if "__init__" not in rooms:
         del files["__init__"]
     assert set(files) == rooms

@@ -1,68 +1,74 @@
-"""What the proofs share: indices, tensors, and the losses as expressions."""
+"""What the proofs share: indices, tensors, and the losses as expressions.
+
+Tokens are i, p, t, u; features a, b, q, v; classes j, l, m; c runs to the rank.
+In the quadratic model tokens are the classes: labels D, probabilities rho (n, n).
+"""
 
 from imr.symbolic import d, indices, k, log_sum_exp, n, r, softmax, tensors, total
 
-i, j, l, m, p, q, a, b, c, g, u, v = indices("i j l m p q a b c g u v")
-Z, K, theta, phi, C, G, N, sigma, B = tensors("Z K theta phi C G N sigma B")
-s, V, w, x, y, z, mu, weight, U, W = tensors("s V w x y z mu pi U W")
+i, p, t, u = indices("i p t u", n)
+a, b, q, v = indices("a b q v", d)
+j, l, m = indices("j l m", k)
+(c,) = indices("c", r)
+Z, B, G = tensors("Z B G", n, d)
+(theta,) = tensors("theta", k, d)
+(form,) = tensors("Theta", d, d)
+(phi,) = tensors("phi", d, r)
+C, sigma = tensors("C sigma", n, k)
+D, rho, S = tensors("D rho S", n, n)
 
 
 def logits(i, j):
     """(Zθᵀ)_ij."""
-    return total(Z[i, a] * theta[j, a], (a, d))
+    return total(Z[i, a] * theta[j, a], a)
 
 
 def at_tokens(i, q):
-    """(Zθ)_iq."""
-    return total(Z[i, a] * theta[a, q], (a, d))
+    """(ZΘ)_iq."""
+    return total(Z[i, a] * form[a, q], a)
 
 
-def at_tokens_transposed(j, q):
-    """(Zθᵀ)_jq."""
-    return total(Z[j, b] * theta[q, b], (b, d))
+def at_tokens_transposed(t, q):
+    """(ZΘᵀ)_tq."""
+    return total(Z[t, b] * form[q, b], b)
 
 
-def quadratic_logits(i, j):
-    """(ZθZᵀ)_ij."""
-    return total(Z[i, a] * theta[a, b] * Z[j, b], (a, d), (b, d))
+def quadratic_logits(i, t):
+    """(ZΘZᵀ)_it."""
+    return total(Z[i, a] * form[a, b] * Z[t, b], a, b)
 
 
-def LSE(i, logits=logits, over=(j, k)):
+def LSE(i, logits=logits, over=j):
     """LSE_i of the logits."""
     return log_sum_exp(lambda j: logits(i, j), over)
 
 
-LINEAR = {sigma: lambda i, j: softmax(lambda j: logits(i, j), j, (l, k))}
+LINEAR = {sigma: lambda i, j: softmax(lambda j: logits(i, j), j, l)}
 
 
-QUADRATIC = {
-    sigma: lambda i, j: softmax(lambda j: quadratic_logits(i, j), j, (l, n))
-}
+QUADRATIC = {rho: lambda i, t: softmax(lambda t: quadratic_logits(i, t), t, u)}
 
 
 def linear_loss():
     """The cross-entropy of the linear model."""
-    return total(LSE(i) - total(C[i, j] * logits(i, j), (j, k)), (i, n))
+    return total(LSE(i) - total(C[i, j] * logits(i, j), j), i)
 
 
 def quadratic_loss(logits=quadratic_logits):
     """The cross-entropy of the quadratic model."""
-    labelled = total(C[i, j] * logits(i, j), (j, n))
-    return total(LSE(i, logits, (j, n)) - labelled, (i, n))
+    return total(LSE(i, logits, t) - total(D[i, t] * logits(i, t), t), i)
 
 
-def factored_logits(i, j):
-    """(Zφφᵀ Zᵀ)_ij."""
-    query, key = (
-        total(Z[i, a] * phi[a, c], (a, d)),
-        total(Z[j, b] * phi[b, c], (b, d)),
-    )
-    return total(query * key, (c, r))
+def factored_logits(i, t):
+    """(Zφφᵀ Zᵀ)_it."""
+    query = total(Z[i, a] * phi[a, c], a)
+    key = total(Z[t, b] * phi[b, c], b)
+    return total(query * key, c)
 
 
 def values(i, q):
     """(Zφφᵀ)_iq."""
-    return total(total(Z[i, a] * phi[a, c], (a, d)) * phi[q, c], (c, r))
+    return total(total(Z[i, a] * phi[a, c], a) * phi[q, c], c)
 
 
-FACTORED = {sigma: lambda i, j: softmax(lambda j: factored_logits(i, j), j, (l, n))}
+FACTORED = {rho: lambda i, t: softmax(lambda t: factored_logits(i, t), t, u)}

@@ -1,0 +1,201 @@
+"""A random oracle: what the calculus finds, compared at random sizes and entries in exact arithmetic.
+
+It shares nothing with the calculus but the expressions: sums are added up term by term, and a slope is computed with numbers
+that carry one. So a wrong rule there is no wrong rule here.
+"""
+
+import random
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from functools import reduce
+from itertools import product
+from operator import add, mul
+
+from sympy import (
+    Add,
+    Basic,
+    Derivative,
+    Expr,
+    Indexed,
+    KroneckerDelta,
+    Mul,
+    NumberSymbol,
+    Pow,
+    Rational,
+    S,
+    Subs,
+    Sum,
+    Symbol,
+    exp,
+    log,
+)
+
+from imr.symbolic.arithmetic import Dual, Exact, InexactError, Interval, UndefinedError, Value
+from imr.symbolic.language import Index, slope_of
+
+DRAWS = 2
+"""At so many places a result is compared."""
+
+TRIES = 40
+"""So many places are tried to find some where a formula is defined."""
+
+
+class UnsoundError(AssertionError):
+    """Exact arithmetic contradicts what the calculus found: an error in imr.symbolic, or in SymPy below it."""
+
+
+def require_equal(x: Expr, y: Expr) -> None:
+    """Raise UnsoundError if x and y differ at a random place, ValueError if none is found where both are defined."""
+
+    def compare(place: "Place") -> bool:
+        return place.value(x).equals(place.value(y))
+
+    _require(compare, (x, y), f"{x} is not {y}")
+
+
+def require_slope(f: Expr, entry: Indexed, slope: Expr) -> None:
+    """Raise UnsoundError if slope is not ∂f/∂entry at a random place, ValueError if none is found where both are defined."""
+
+    def compare(place: "Place") -> bool:
+        varied = place.beside(entry).value(f)
+        return varied.slope.equals(place.value(slope))
+
+    _require(compare, (f, entry, slope), f"the derivative of {f} in {entry} is not {slope}")
+
+
+def _require(compare: Callable[["Place"], bool], expressions: tuple[Expr, ...], contradicted: str) -> None:
+    agreed = 0
+    for place in _places(expressions):
+        try:
+            if not compare(place):
+                raise UnsoundError(
+                    f"{contradicted}, says exact arithmetic for {place.sizes}: this is an error in imr.symbolic"
+                )
+        except UndefinedError:
+            continue
+        agreed += 1
+        if agreed == DRAWS:
+            return
+    raise ValueError(f"{contradicted.partition(' is not ')[0]} was defined at none of {TRIES} random places, expected some")
+
+
+def _places(expressions: tuple[Expr, ...]) -> Iterator["Place"]:
+    """Places for these expressions, the same ones each time."""
+    letters = set().union(*(e.atoms(Symbol) for e in expressions))
+    sizes = sorted({a.size for a in letters if isinstance(a, Index)}, key=str)
+    for seed in range(TRIES):
+        draw = random.Random(seed)
+        chosen = {size: draw.choice((2, 3) if seed % 2 == 0 else (1, 2)) for size in sizes}
+        yield Place(chosen, seed)
+
+
+class Place:
+    """Sizes, and a number for each letter, entry and free index, drawn when first asked for."""
+
+    def __init__(self, sizes: dict[Symbol, int], seed: int, entry: Indexed | None = None) -> None:
+        """Take the sizes and a seed; with an entry, each value carries its slope in that entry."""
+        self.sizes, self.seed, self.entry = sizes, seed, entry
+
+    def beside(self, entry: Indexed) -> "Place":
+        """Return the same place, the entry being varied."""
+        return Place(self.sizes, self.seed, entry)
+
+    def value(self, expr: Expr) -> Exact | Interval | Dual:
+        """Return the value of an expression: exact where it has an exact form, else an interval."""
+        try:
+            return _Evaluation(self, Exact).of(expr, {})
+        except InexactError:
+            return _Evaluation(self, Interval).of(expr, {})
+
+    def integer(self, index: Index) -> int:
+        """Return what a free index stands for."""
+        return self.random(f"{index}{index.size}{index.serial}").randint(1, self.sizes[index.size])
+
+    def rational(self, name: str, positive: bool, integer: bool = False) -> Fraction:
+        """Return what a letter or an entry stands for."""
+        draw = self.random(name)
+        numerator = draw.choice([1, 2, 3, 4, 5, 7, 8, 9, 10, 11])
+        sign = 1 if positive else draw.choice([-1, 1])
+        return Fraction(sign * numerator, 1 if integer else draw.choice([3, 6]))
+
+    def random(self, name: str) -> random.Random:
+        """Return a generator for one name."""
+        return random.Random(f"{self.seed} {name}")
+
+
+class _Evaluation:
+    """The value of an expression at a place, with numbers of one kind; equal parts are computed once."""
+
+    def __init__(self, place: Place, kind: type[Exact] | type[Interval]) -> None:
+        self.place, self.kind = place, kind
+        self.known: dict[tuple, Value] = {}
+        self.indices: dict[Expr, frozenset[Index]] = {}
+
+    def of(self, expr: Expr, bound: dict[Index, int]) -> Value:
+        if expr not in self.indices:
+            self.indices[expr] = frozenset(a for a in expr.free_symbols if isinstance(a, Index))
+        key = (expr, frozenset((index, bound[index]) for index in self.indices[expr] & bound.keys()))
+        if key not in self.known:
+            self.known[key] = self._sum(expr, bound) if isinstance(expr, Sum) else self._leaf(expr, bound)
+        return self.known[key]
+
+    def number(self, value: Fraction | int, slope: int = 0) -> Value:
+        number = self.kind.of(value)
+        return Dual(number, self.kind.of(slope)) if self.place.entry is not None else number
+
+    def at(self, index: Index, bound: dict[Index, int]) -> int:
+        return bound[index] if index in bound else self.place.integer(index)
+
+    def _sum(self, expr: Sum, bound: dict[Index, int]) -> Value:
+        ranges = [range(1, self.place.sizes[index.size] + 1) for index in expr.variables]
+        terms = (self.of(expr.function, bound | dict(zip(expr.variables, at, strict=True))) for at in product(*ranges))
+        return reduce(add, terms)
+
+    def _leaf(self, expr: Expr, bound: dict[Index, int]) -> Value:
+        if isinstance(expr, Rational):
+            return self.number(Fraction(int(expr.p), int(expr.q)))
+        if isinstance(expr, Indexed):
+            return self._entry(expr, bound)
+        if isinstance(expr, KroneckerDelta):
+            return self.number(int(self.at(expr.args[0], bound) == self.at(expr.args[1], bound)))
+        if isinstance(expr, Symbol | NumberSymbol) and expr != S.Exp1:
+            if expr in self.place.sizes:
+                return self.number(self.place.sizes[expr])
+            return self.number(self.place.rational(_told_apart(expr), bool(expr.is_positive), bool(expr.is_integer)))
+        return self._function(expr, bound)
+
+    def _entry(self, expr: Indexed, bound: dict[Index, int]) -> Value:
+        places, base = [self.at(index, bound) for index in expr.indices], expr.base
+        value = self.place.rational(f"{_told_apart(base.label)}{base.shape}{places}", bool(expr.is_positive))
+        entry = self.place.entry
+        varied = entry is not None and entry.base == base and [self.at(index, {}) for index in entry.indices] == places
+        return self.number(value, int(varied))
+
+    def _function(self, expr: Expr, bound: dict[Index, int]) -> Value:
+        if expr == S.Exp1:
+            return self.number(1).exp()
+        if isinstance(expr, Subs | Derivative):
+            name, order, argument = slope_of(expr)
+            return self._polynomial(name, order, self.of(argument, bound))
+        parts = [self.of(argument, bound) for argument in expr.args]
+        if isinstance(expr, Add | Mul):
+            return reduce(add if isinstance(expr, Add) else mul, parts)
+        if isinstance(expr, Pow):
+            if isinstance(expr.exp, Rational):
+                return parts[0].power(Fraction(int(expr.exp.p), int(expr.exp.q)))
+            return (parts[1] * parts[0].log()).exp()
+        if isinstance(expr, exp | log):
+            return parts[0].exp() if isinstance(expr, exp) else parts[0].log()
+        return self._polynomial(expr.func.__name__, 0, parts[0])
+
+    def _polynomial(self, name: str, order: int, argument: Value) -> Value:
+        """The derivative of a polynomial of degree 4, which stands for an unknown function."""
+        terms = []
+        for degree in range(order, 5):
+            factor = reduce(mul, range(degree - order + 1, degree + 1), self.place.rational(f"{name} {degree}", False))
+            terms.append(self.number(factor) * argument.power(Fraction(degree - order)))
+        return reduce(add, terms, self.number(0))
+
+
+def _told_apart(letter: Basic) -> str:
+    return f"{letter}{sorted(letter.assumptions0.items())}{getattr(letter, 'dummy_index', '')}"
