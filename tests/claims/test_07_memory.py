@@ -1,10 +1,11 @@
 """Chapter 7, layers that remember the layer before: two reads, and momentum."""
 
+import math
+
 import numpy as np
 import torch
 from sympy import (
     Eq,
-    Function,
     Rational,
     Sum,
     exp,
@@ -16,10 +17,15 @@ from sympy import (
     solve,
     symbols,
 )
+from torch.func import jvp
 
-from claims.orders import labels, slope
+from claims.formulas import lse
+from claims.orders import fine, labels, leading, near, read, slope
+from claims.symbols import B, G, a, i
 from claims.witnesses import claim, proves
-from imr import flow, potentials
+from imr import flow
+from imr.symbolic import same, total
+from strategies import Problem
 
 h = symbols("h", positive=True)
 D1, D2, D3 = symbols("Z1 Z2 Z3", real=True)  # a solution's derivatives at t
@@ -39,18 +45,18 @@ def speed(s):
 @proves("prop-two-reads")
 def test_prop_two_reads_proof():
     """The residual of a solution, its weights, and a step of the induction."""
-    a, b = symbols("a b")
-    residual = lambda a, b: expand(solution(h) - h * (a * speed(0) + b * speed(-h)))
-    equations = [residual(a, b).coeff(D, 1) for D in (D1, D2)]
-    assert solve([Eq(e, 0) for e in equations], [a, b]) == {
-        a: Rational(3, 2),
-        b: -Rational(1, 2),
+    x, y = symbols("x y")
+    residual = lambda x, y: expand(solution(h) - h * (x * speed(0) + y * speed(-h)))
+    equations = [residual(x, y).coeff(D, 1) for D in (D1, D2)]
+    assert solve([Eq(e, 0) for e in equations], [x, y]) == {
+        x: Rational(3, 2),
+        y: -Rational(1, 2),
     }
     left = residual(Rational(3, 2), -Rational(1, 2))
     assert simplify(left - Rational(5, 12) * h**3 * D3) == 0
-    # Taylor's remainders have weights of one sign, so |residual| ≤ 5/12 h³ max |Z'''|:
-    s, t = symbols("s t", nonnegative=True)
-    weights = (t**2 / 2, h * t / 2)  # at the time t + h − s, and at t − h + s
+    # Taylor's remainders weigh Z''' with one sign: |residual| ≤ 5/12 h³ max |Z'''|.
+    t = symbols("t", nonnegative=True)
+    weights = (t**2 / 2, h * t / 2)  # of Z''' at h − t and at t − h from now
     assert all(weight.is_nonnegative for weight in weights)
     assert sum(integrate(w, (t, 0, h)) for w in weights) == Rational(5, 12) * h**3
     # e ≤ (1 + 2hK)e + R a step, so by induction e ≤ (1 + 2hK)^l (e_1 + lR).
@@ -65,12 +71,129 @@ def test_prop_two_reads_proof():
     assert simplify(Sum(term, (m, 0, oo)).doit() - (exp(y) - 1 - y)) == 0
 
 
-def _memory(f, Z, h, layers, old, new, momentum=0.0):
-    """Layers that add h(new f(Z) + old f(before)) + momentum (Z − before)."""
-    before, now = Z, Z + h * f(Z)
-    kept = f(Z)  # so that each layer evaluates f once
+def _two_reads(f, Z, h, layers, old, new):
+    """Layers that add h(new f(Z) + old f(before)), and evaluate f once each."""
+    kept = f(Z)
+    Z = Z + h * kept
     for _ in range(layers - 1):
-        read = f(now)
-        after = now + h * (new * read + old * kept) + momentum * (now - before)
-        before, now, kept = now, after, read
-    return now
+        read = f(Z)
+        Z, kept = Z + h * (new * read + old * kept), read
+    return Z
+
+
+def _solution(p, C, time=1.0, steps=512):
+    """The flow's end for a problem of one size, where no derivative vanishes."""
+    f = flow.linear_field(p.theta, C)
+    return f, flow.trajectory(flow.rk4(f, time / steps), p.Z, steps)
+
+
+def _derivatives(p, C, path):
+    """The largest |Z''| and |Z'''| on a path."""
+    f = lambda Z: C @ p.theta - read(p.theta)(Z)
+    along = lambda g: lambda Z: jvp(g, (Z,), (f(Z),))[1]
+    both = along(f), along(along(f))
+    return [max(g(Z).norm().item() for Z in path[::16]) for g in both]
+
+
+@claim(
+    "prop-two-reads",
+    right=lambda: (-1 / 2, 3 / 2),
+    wrong={
+        "no memory: Euler": lambda: (0.0, 1.0),
+        "the mean of both reads": lambda: (1 / 2, 1 / 2),
+        "exchanged": lambda: (3 / 2, -1 / 2),
+        "-0.49 and 1.49": lambda: (-0.49, 1.49),
+        "-1/2 and 1.52": lambda: (-1 / 2, 1.52),
+    },
+    examples=4,
+)
+def test_prop_two_reads_check(p, formula):
+    """Order 2, fitted over five step sizes, and the error within its bound."""
+    p, time = Problem(n=4, d=3, k=5, seed=p.seed), 1.0
+    layers = np.array([32, 64, 128, 256, 512])
+
+    def holds(C):
+        f, path = _solution(p, C)
+        ends = [_two_reads(f, p.Z, time / m, m, *formula()) for m in layers]
+        errors = [(end - path[-1]).norm().item() for end in ends]
+        fit, spread = slope(time / layers, errors)
+        second, third = _derivatives(p, C, path)
+        size = second / 2 + 5 / 12 * third * time
+        K = flow.lipschitz_bound(p.theta).item()
+        bound = math.exp(2 * K * time) * size * (time / layers) ** 2
+        return abs(fit - 2) < 0.1 and spread < 0.15 and bool((errors < bound).all())
+
+    return all(map(holds, labels(p)))
+
+
+@proves("prop-momentum")
+def test_prop_momentum_proof():
+    """Taylor's formula along a solution; then the same step as one of order two."""
+    step, b, c = symbols("tau beta gamma", real=True)
+    # Z(t+τ) − Z(t) − β(Z(t) − Z(t−τ)) − (1−β)τŻ(t), where h = (1−β)τ:
+    residual = expand(solution(step) + b * solution(-step) - (1 - b) * step * D1)
+    assert [residual.coeff(step, m) for m in (0, 1)] == [0, 0]
+    assert simplify(residual.coeff(step, 2) - (1 + b) / 2 * D2) == 0
+    assert solve(Eq(residual.coeff(step, 2), 0), b) == [-1]
+    # With h = τ² and β = 1 − γτ the step is a difference quotient of Z̈ + γŻ = f.
+    after, now, before, f = symbols("after now before f")
+    left = after - now - (1 - c * step) * (now - before) - step**2 * f
+    quotient = (after - 2 * now + before) / step**2 + c * (now - before) / step
+    assert simplify(left / step**2 - (quotient - f)) == 0
+    curve = {after: now + solution(step), before: now + solution(-step)}
+    assert quotient.subs(curve).expand().subs(step, 0) == D2 + c * D1
+    # Of L + ½|V|² along V' = −γV − ∇L, with G for the gradient:
+    energy_rate = total(
+        G[i, a] * B[i, a] + B[i, a] * (-c * B[i, a] - G[i, a]), i, a
+    )
+    assert same(energy_rate, -c * total(B[i, a] ** 2, i, a))
+    # (Z, Z) stays exactly where h f(Z) = 0.
+    assert expand(now + step**2 * f + b * (now - now) - now) == step**2 * f
+
+
+@claim(
+    "prop-momentum",
+    right=lambda beta, gamma, V: ((1 + beta) / 2, -gamma * (V * V).sum()),
+    wrong={
+        "no error": lambda beta, gamma, V: (0.0, -gamma * (V * V).sum()),
+        "Euler's error": lambda beta, gamma, V: (0.5, -gamma * (V * V).sum()),
+        "one minus beta": lambda beta, gamma, V: (
+            (1 - beta) / 2,
+            -gamma * (V * V).sum(),
+        ),
+        "half the friction": lambda beta, gamma, V: (
+            (1 + beta) / 2,
+            -gamma * (V * V).sum() / 2,
+        ),
+        "no friction": lambda beta, gamma, V: ((1 + beta) / 2, 0 * V.sum()),
+    },
+    examples=20,
+)
+def test_prop_momentum_check(p, formula):
+    """The first term of a solution's residual; the slope of the energy."""
+    beta, gamma = p.draw(2, salt=73).sigmoid().tolist()
+    coefficient, energy_rate = formula(beta, gamma, p.B)
+
+    def holds(C):
+        f = lambda Z: C @ p.theta - read(p.theta)(Z)
+        rate = torch.linalg.matrix_norm(p.theta, 2) ** 2
+        after = lambda s: fine(f)(s)(p.Z)
+        residual = lambda s: (
+            (after(s) - p.Z) - beta * (p.Z - after(-s)) - (1 - beta) * s * f(p.Z)
+        )
+        second = jvp(f, (p.Z,), (f(p.Z),))[1]
+        order = near(
+            p,
+            leading(residual, 2, 0.1 / rate),
+            coefficient * second,
+            rate * (C @ p.theta).norm(),
+        )
+        energy = lambda Z, V: (
+            (lse(Z, p.theta) - (C * (Z @ p.theta.T)).sum(-1)).sum()
+            + (V * V).sum() / 2
+        )
+        motion = p.B, f(p.Z) - gamma * p.B
+        fall = jvp(energy, (p.Z, p.B), motion)[1]
+        return order and p.close(fall, energy_rate, 1e-9)
+
+    return all(map(holds, labels(p)))

@@ -28,7 +28,7 @@ from imr.symbolic import same, total
 
 @proves("prop-stationary")
 def test_prop_stationary_proof():
-    """A step where CA(Z) = Cθ, which is written B; then one token of one feature."""
+    """A step where CA(Z) = Cθ, written B; then one token of one feature."""
     euler = Z[p, q] + h * velocity(p, q)
     assert same((euler - Z[p, q]) / h, velocity(p, q))
     # There f_A is −B. [A, B]id, which is g = dCA[B] everywhere, is a covariance,
