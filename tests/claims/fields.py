@@ -1,5 +1,6 @@
 """The linear model's fields as expressions, and their derivatives, for proofs."""
 
+import z3
 from sympy import symbols
 
 from claims.symbols import LINEAR, C, Z, j, m, p, q, sigma, theta, u, v
@@ -52,3 +53,10 @@ def along(f, field):
     row, column = u.fresh(), v.fresh()
     slope = derivative(f, Z[row, column])
     return contract(total(slope * field(row, column), row, column))
+
+
+def proved(statement):
+    """Whether z3 proves an inequality between real numbers."""
+    solver = z3.Solver()
+    solver.add(z3.Not(statement))
+    return solver.check() == z3.unsat

@@ -4,19 +4,12 @@ import torch
 import z3
 from sympy import Rational, integrate, symbols
 
-from claims.fields import CA, along, h, pull
+from claims.fields import CA, along, h, proved, pull
 from claims.orders import fine, labels, read
 from claims.symbols import B, Z, j, l, logits, p, q, theta, v
 from claims.witnesses import claim, proves
 from imr import flow
 from imr.symbolic import k, same, softmax, tensors, total, unfold
-
-
-def _proved(statement):
-    """Whether Z3 finds no counter-example, over the reals."""
-    solver = z3.Solver()
-    solver.add(z3.Not(statement))
-    return solver.check() == z3.unsat
 
 
 @proves("prop-lie-bound")
@@ -47,7 +40,7 @@ def test_prop_lie_bound_proof():
         u * u == r * r + e * e,
         slope <= 2 * r * g,
     ]
-    assert _proved(z3.Implies(z3.And(*known), slope / (2 * u) <= g))
+    assert proved(z3.Implies(z3.And(*known), slope / (2 * u) <= g))
     # 5. |δ| ≤ Λ|Cθ| times |t| for Lie, |t − h/2| for Strang.
     assert integrate(t, (t, 0, h)) == h**2 / 2
     half = integrate(h / 2 - t, (t, 0, h / 2)) + integrate(t - h / 2, (t, h / 2, h))
@@ -55,7 +48,7 @@ def test_prop_lie_bound_proof():
     # 6. A step adds at most its own error, as the flow pushes no two points apart.
     before, after, own, steps = z3.Reals("before after own steps")
     grown = z3.And(after <= before + own, before <= steps * own)
-    assert _proved(z3.Implies(grown, after <= (steps + 1) * own))
+    assert proved(z3.Implies(grown, after <= (steps + 1) * own))
     # 7. At a tie of θ = (1, −1), C = (1, 0): Λ = Cθ = 1, and the variance is 1.
     tie = [(Rational(1, 2), 1), (Rational(1, 2), -1)]
     first = sum(s * x for s, x in tie)
