@@ -8,12 +8,15 @@ from mpmath import MPIntervalContext
 LARGE = 500
 """So many exponentials in one exact number, and it is given up for an interval."""
 
+HUGE = 10**5
+"""Exponentials beyond this are not computed."""
+
 _intervals = MPIntervalContext()
 _intervals.dps = 50
 
 
 class UndefinedError(ArithmeticError):
-    """A formula has no value where it was computed: it divides by 0, or takes the logarithm of what is not positive."""
+    """A formula has no value where it was computed: it divides by 0, has a logarithm of what is not positive, or is huge."""
 
 
 class InexactError(ArithmeticError):
@@ -157,6 +160,8 @@ class Interval:
 
     def exp(self) -> "Interval":
         """Return e^self."""
+        if not abs(self.ends).b < HUGE:
+            raise UndefinedError
         return Interval(_intervals.exp(self.ends))
 
     def log(self) -> "Interval":
@@ -172,7 +177,7 @@ class Interval:
             UndefinedError: the digits do not tell; too many were lost on the way.
         """
         gap = self.ends - (other.enclosed() if isinstance(other, Exact) else other).ends
-        if 0 in gap and gap.delta > 1e-15:
+        if 0 in gap and gap.delta > 1e-25 * (1 + abs(self.ends).b):
             raise UndefinedError
         return 0 in gap
 

@@ -5,7 +5,7 @@ from functools import reduce
 
 from sympy import Add, Expr, Indexed, Integer, KroneckerDelta, Mul, Sum, expand, sympify
 
-from imr.symbolic.language import Index, Tensor, require_well_formed, total
+from imr.symbolic.language import Index, Tensor, rename, require_well_formed, total
 from imr.symbolic.oracle import require_slope
 
 Entry = Callable[..., Expr]
@@ -67,19 +67,6 @@ def _apart(expr: Expr) -> Expr:
         return total(term.xreplace(names), *names.values())
 
     return expr.replace(Sum, own)
-
-
-def rename(expr: Expr, names: Mapping[Index, Index]) -> Expr:
-    """Put indices in the place of free ones; a sum that would capture one gets another index first."""
-    if isinstance(expr, Sum):
-        free = {index: new for index, new in names.items() if index not in expr.variables}
-        own = {index: index.fresh() if index in free.values() else index for index in expr.variables}
-        return total(rename(expr.function, free | own), *own.values()) if free else expr
-    if isinstance(expr, Index):
-        return names.get(expr, expr)
-    if not expr.args or not expr.free_symbols & names.keys():
-        return expr
-    return expr.func(*[rename(argument, names) for argument in expr.args])
 
 
 def _contract(expr: Expr) -> Expr:

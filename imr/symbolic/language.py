@@ -4,7 +4,7 @@ An index belongs to one size and runs from 1 to it wherever it stands; a tensor 
 formula can compare an index with one of another range, or leave a range: it cannot be written.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import count
 
 from sympy import (
@@ -25,6 +25,7 @@ from sympy import (
     exp,
     log,
     symbols,
+    sympify,
 )
 from sympy.core.function import AppliedUndef
 
@@ -110,8 +111,7 @@ def log_sum_exp(logits: Callable[[Index], Expr], over: Index) -> Expr:
     Raises:
         ValueError: the logits have the index ``over`` in them already; the sum would capture it.
     """
-    _require_unused(logits, over)
-    return log(total(exp(logits(over)), over))
+    return log(total(exp(_at(logits, over)), over))
 
 
 def softmax(logits: Callable[[Index], Expr], entry: Index, over: Index) -> Expr:
@@ -120,12 +120,22 @@ def softmax(logits: Callable[[Index], Expr], entry: Index, over: Index) -> Expr:
     Raises:
         ValueError: ``entry`` and ``over`` have different ranges, or the logits have the index ``over`` in them already.
     """
-    _require_unused(logits, over)
     if entry.size != over.size:
-        raise ValueError(
-            f"the entry {entry} runs to {entry.size} and the sum over {over} to {over.size}, expected one range"
-        )
-    return exp(logits(entry)) / total(exp(logits(over)), over)
+        raise ValueError(f"the entry {entry} runs to {entry.size}, the sum over {over} to {over.size}; expected one range")
+    return exp(_at(logits, entry, bound=False)) / total(exp(_at(logits, over)), over)
+
+
+def rename(expr: Expr, names: Mapping[Index, Index]) -> Expr:
+    """Put indices in the place of free ones; a sum that would capture one gets another index first."""
+    if not expr.free_symbols & names.keys():
+        return expr
+    if isinstance(expr, Sum):
+        free = {index: new for index, new in names.items() if index not in expr.variables}
+        own = {index: index.fresh() if index in free.values() else index for index in expr.variables}
+        return total(rename(expr.function, free | own), *own.values())
+    if isinstance(expr, Index):
+        return names[expr]
+    return expr.func(*[rename(argument, names) for argument in expr.args])
 
 
 def require_well_formed(expr: Expr) -> None:
@@ -143,7 +153,7 @@ def require_well_formed(expr: Expr) -> None:
         require_well_formed(slope_of(expr)[2])
     elif isinstance(expr, Number | NumberSymbol | Symbol):
         _require_real(expr)
-    elif isinstance(expr, Add | Mul | Pow | exp | log | AppliedUndef):
+    elif isinstance(expr, Add | Mul | Pow | exp | log) or (isinstance(expr, AppliedUndef) and len(expr.args) == 1):
         for argument in expr.args:
             require_well_formed(argument)
     else:
@@ -161,9 +171,13 @@ def slope_of(expr: Expr) -> tuple[str, int, Expr]:
     raise ValueError(f"{expr} is no part of the calculus, which has derivatives of Function('g') in its one argument alone")
 
 
-def _require_unused(logits: Callable[[Index], Expr], over: Index) -> None:
-    if over in logits(over.fresh()).free_symbols:
-        raise ValueError(f"the logits have {over} in them already, and the sum over it would capture it: take another index")
+def _at(logits: Callable[[Index], Expr], index: Index, bound: bool = True) -> Expr:
+    """The logits at an index, whatever they sum over themselves; one that will be bound must be new to them."""
+    slot = index.fresh()
+    term = sympify(logits(slot))
+    if bound and index in term.free_symbols:
+        raise ValueError(f"the logits have {index} in them already, and a sum over it would capture it: take another index")
+    return rename(term, {slot: index})
 
 
 def _require_places(base: IndexedBase, places: Iterable[Expr]) -> None:

@@ -13,6 +13,8 @@ from fractions import Fraction
 from functools import reduce
 from itertools import count, permutations, product
 
+from sympy import Rational, factorrat
+
 from imr.symbolic.factors import ONE, Factor, Monomial, Name, Poly, height, mentioned, positive, printed
 
 _fresh = count(1)
@@ -64,7 +66,7 @@ def exponential(poly: Poly) -> Poly:
 
 
 def logarithm(poly: Poly) -> Poly:
-    """log(exp(m)^c p^e q) = c m + e log p + log q for positive p.
+    """log(exp(m)^c p^e q) = c m + e log p + log q for positive p, prime numbers among them.
 
     Raises:
         ZeroDivisionError: the polynomial is 0.
@@ -72,7 +74,8 @@ def logarithm(poly: Poly) -> Poly:
     if not poly:
         raise ZeroDivisionError
     (content, coefficient), rest = _content(poly)
-    out, inside = [], []
+    out = [multiply(number(e), single(("log", number(prime)))) for prime, e in factorrat(Rational(abs(coefficient))).items()]
+    inside = []
     for factor, exponent in content:
         if factor[0] == "exp":
             out.append(((factor[1], exponent),))
@@ -81,7 +84,7 @@ def logarithm(poly: Poly) -> Poly:
             out.append(multiply(number(exponent), single(("log", base))))
         else:
             inside.append((factor, exponent))
-    kept = multiply(((tuple(inside), coefficient),), rest)
+    kept = multiply(((tuple(inside), coefficient / abs(coefficient)),), rest)
     return add(*out) if kept == ONE else add(*out, single(("log", kept)))
 
 

@@ -80,25 +80,36 @@ def _require(compare: Callable[["Place"], bool], expressions: tuple[Expr, ...], 
 
 
 def _places(expressions: tuple[Expr, ...]) -> Iterator["Place"]:
-    """Places for these expressions, the same ones each time."""
+    """Places for these expressions, the same ones each time.
+
+    In turn free indices differ, as far as sizes of 2 and 3 allow, or sizes and indices are drawn at random.
+    """
     letters = set().union(*(e.atoms(Symbol) for e in expressions))
     sizes = sorted({a.size for a in letters if isinstance(a, Index)}, key=str)
+    free = set().union(*(_free(e) for e in expressions))
     for seed in range(TRIES):
         draw = random.Random(seed)
-        chosen = {size: draw.choice((2, 3) if seed % 2 == 0 else (1, 2)) for size in sizes}
-        yield Place(chosen, seed)
+        chosen, indices = {}, {}
+        for size in sizes:
+            of_size = sorted((index for index in free if index.size == size), key=_told_apart)
+            chosen[size] = draw.randint(1, 3) if seed % 2 else min(max(len(of_size), 2), 3)
+            for place, index in enumerate(of_size):
+                indices[index] = draw.randint(1, chosen[size]) if seed % 2 else place % chosen[size] + 1
+        yield Place(chosen, indices, seed)
 
 
 class Place:
-    """Sizes, and a number for each letter, entry and free index, drawn when first asked for."""
+    """Sizes, free indices, and a number for each letter and entry, drawn when first asked for."""
 
-    def __init__(self, sizes: dict[Symbol, int], seed: int, entry: Indexed | None = None) -> None:
-        """Take the sizes and a seed; with an entry, each value carries its slope in that entry."""
-        self.sizes, self.seed, self.entry = sizes, seed, entry
+    def __init__(
+        self, sizes: dict[Symbol, int], indices: dict[Index, int], seed: int = 0, entry: Indexed | None = None
+    ) -> None:
+        """Take the sizes, the free indices and a seed; with an entry, each value carries its slope in that entry."""
+        self.sizes, self.indices, self.seed, self.entry = sizes, indices, seed, entry
 
     def beside(self, entry: Indexed) -> "Place":
         """Return the same place, the entry being varied."""
-        return Place(self.sizes, self.seed, entry)
+        return Place(self.sizes, self.indices, self.seed, entry)
 
     def value(self, expr: Expr) -> Exact | Interval | Dual:
         """Return the value of an expression: exact where it has an exact form, else an interval."""
@@ -107,20 +118,12 @@ class Place:
         except InexactError:
             return _Evaluation(self, Interval).of(expr, {})
 
-    def integer(self, index: Index) -> int:
-        """Return what a free index stands for."""
-        return self.random(f"{index}{index.size}{index.serial}").randint(1, self.sizes[index.size])
-
     def rational(self, name: str, positive: bool, integer: bool = False) -> Fraction:
         """Return what a letter or an entry stands for."""
-        draw = self.random(name)
+        draw = random.Random(f"{self.seed} {name}")
         numerator = draw.choice([1, 2, 3, 4, 5, 7, 8, 9, 10, 11])
         sign = 1 if positive else draw.choice([-1, 1])
         return Fraction(sign * numerator, 1 if integer else draw.choice([3, 6]))
-
-    def random(self, name: str) -> random.Random:
-        """Return a generator for one name."""
-        return random.Random(f"{self.seed} {name}")
 
 
 class _Evaluation:
@@ -133,7 +136,7 @@ class _Evaluation:
 
     def of(self, expr: Expr, bound: dict[Index, int]) -> Value:
         if expr not in self.indices:
-            self.indices[expr] = frozenset(a for a in expr.free_symbols if isinstance(a, Index))
+            self.indices[expr] = _free(expr)
         key = (expr, frozenset((index, bound[index]) for index in self.indices[expr] & bound.keys()))
         if key not in self.known:
             self.known[key] = self._sum(expr, bound) if isinstance(expr, Sum) else self._leaf(expr, bound)
@@ -144,7 +147,7 @@ class _Evaluation:
         return Dual(number, self.kind.of(slope)) if self.place.entry is not None else number
 
     def at(self, index: Index, bound: dict[Index, int]) -> int:
-        return bound[index] if index in bound else self.place.integer(index)
+        return bound[index] if index in bound else self.place.indices[index]
 
     def _sum(self, expr: Sum, bound: dict[Index, int]) -> Value:
         ranges = [range(1, self.place.sizes[index.size] + 1) for index in expr.variables]
@@ -197,5 +200,10 @@ class _Evaluation:
         return reduce(add, terms, self.number(0))
 
 
+def _free(expr: Expr) -> frozenset[Index]:
+    return frozenset(index for index in expr.free_symbols if isinstance(index, Index))
+
+
 def _told_apart(letter: Basic) -> str:
-    return f"{letter}{sorted(letter.assumptions0.items())}{getattr(letter, 'dummy_index', '')}"
+    marks = [getattr(letter, name, "") for name in ("dummy_index", "size", "serial")]
+    return f"{letter}{sorted(letter.assumptions0.items())}{marks}"

@@ -206,11 +206,11 @@ def test_a_bad_list_of_claims_is_refused(tmp_path, text, says):
 
 
 def test_a_check_says_on_how_many_problems_it_held_and_its_largest_error():
-    off = lambda p, formula: p.close(formula(p), p.Z) and p.close(p.theta, p.theta, 1e-3)
+    off = lambda p, formula: p.close(formula(p), p.Z, floor=1.0) and p.close(p.theta, p.theta, 1e-3)
     said = witnesses.accepts(off, lambda p: p.Z + 1e-13, examples=7)
     assert said["random"] == 7 and said["fixed"] == len(witnesses.fixed())
     (tight, error), (loose, none) = said["errors"]
-    assert tight == 1e-11 and error == pytest.approx(1e-13, rel=0.01)
+    assert tight == 1e-11 and error == pytest.approx(1e-13, rel=0.05)
     assert loose == 1e-3 and none == 0
 
 
@@ -220,9 +220,9 @@ def test_a_check_that_fails_somewhere_names_the_problem():
 
 
 def test_a_wrong_formula_is_rejected_by_the_first_problem_that_tells():
-    check = lambda p, formula: p.seed < 1 or p.close(formula(p), p.Z)
-    assert witnesses.rejects(check, lambda p: p.Z + 0.5) == {"problems": 3, "error": pytest.approx(0.5, rel=0.7)}
-    assert witnesses.rejects(lambda p, formula: p.seed < 1, None) == {"problems": 3, "error": None}
+    check = lambda p, formula: not p.hard or p.close(formula(p), p.Z)
+    assert witnesses.rejects(check, lambda p: 1.5 * p.Z) == {"problems": 4, "error": pytest.approx(0.5)}
+    assert witnesses.rejects(lambda p, formula: not p.hard, None) == {"problems": 4, "error": None}
     with pytest.raises(AssertionError, match="accepts this wrong formula"):
         witnesses.rejects(check, lambda p: p.Z)
 

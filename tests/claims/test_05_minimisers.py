@@ -188,4 +188,5 @@ def test_prop_etf_check(p, formula):
     least = loss(best) <= loss(rivals).min() + 1e-9
     outwards = ((force * best).sum(-1) >= 0).all()
     on_sphere = p.close(best.norm(dim=-1), R * torch.ones(p.n).double())
-    return on_sphere and p.close(force, radial) and bool(outwards and least)
+    unit = p.close(force, radial, floor=theta)  # a difference of prototypes
+    return on_sphere and unit and bool(outwards and least)

@@ -74,8 +74,9 @@ def test_prop_label_free_check(p, formula):
     layer = flow.linear_map(p.W)(0.1)(p.Z)
     exponential = p.close(layer, substeps(lambda Z: Z @ p.W, 0.1)(p.Z), 1e-5)
     even = p.W + p.W.T
-    field = lambda W: lambda Z: Z @ W - soft(Z @ p.theta.T) @ p.theta
-    potential = lambda Z: lse(Z, p.theta).sum() - (Z * (Z @ even)).sum() / 2
+    unit = p.theta / p.theta.abs().max()  # so that a small asymmetry is seen
+    field = lambda W: lambda Z: Z @ W - soft(Z @ unit.T) @ unit
+    potential = lambda Z: lse(Z, unit).sum() - (Z * (Z @ even)).sum() / 2
     gradient = p.close(field(even)(p.Z), -grad(potential)(p.Z))
     symmetric = asymmetry(field(even), p.Z) < 1e-10
     skew = p.d == 1 or asymmetry(field(p.W), p.Z) > 1e-6

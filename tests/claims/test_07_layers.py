@@ -1,10 +1,9 @@
 """Chapter 7, the local errors of exact Lie steps, of layers, and of Strang's."""
 
-import torch
+import torch.nn.functional as F
 from sympy import KroneckerDelta, symbols
-from torch.func import jvp
 
-from claims import orders
+from claims import splits
 from claims.fields import (
     CA,
     along,
@@ -16,30 +15,13 @@ from claims.fields import (
     rate,
     velocity,
 )
-from claims.orders import fine, labels, leading, models, near, read
+from claims.formulas import exact, has_order, soft, substeps
+from claims.splits import euler, linear, misses, quadratic, read
 from claims.symbols import LINEAR, C, Z, j, l, m, p, q, sigma, theta, v
 from claims.witnesses import claim, proves
 from imr import attention, flow
 from imr.symbolic import indices, k, n, same, softmax, tensors, total, unfold
-
-
-def _parts(p, C):
-    """Attention as a field, the label's shift, the flow, and a rate of change."""
-    pull = flow.shift(C @ p.theta)
-    rate = torch.linalg.matrix_norm(p.theta, 2) ** 2
-    return (lambda Z: -read(p.theta)(Z)), pull, flow.linear_field(p.theta, C), rate
-
-
-def _holds(p, C, step, claimed):
-    """Whether a step misses the exact flow by h² times what is claimed."""
-    attend, pull, whole, rate = _parts(p, C)
-    error = lambda h: step(attend, pull, h)(p.Z) - fine(whole)(h)(p.Z)
-    unit = rate * (C @ p.theta).norm()
-    return near(p, leading(error, 2, 0.1 / rate), claimed, unit)
-
-
-def _euler(field):
-    return lambda h: flow.euler(field, h)
+from strategies import Problem
 
 
 @proves("prop-commutator")
@@ -69,42 +51,40 @@ def test_prop_commutator_proof():
 
 @claim(
     "prop-commutator",
-    right=lambda Z, theta, pull: orders.covariance(Z, theta, pull) / 2,
+    right=lambda Z, theta, pull: splits.covariance(Z, theta, pull) / 2,
     wrong={
         "the other sign": lambda Z, theta, pull: (
-            -orders.covariance(Z, theta, pull) / 2
+            -splits.covariance(Z, theta, pull) / 2
         ),
-        "no half": lambda Z, theta, pull: orders.covariance(Z, theta, pull),
+        "no half": lambda Z, theta, pull: splits.covariance(Z, theta, pull),
         "second moment, not covariance": lambda Z, theta, pull: (
             ((Z @ theta.T).softmax(-1) * (pull @ theta.T)) @ theta / 2
         ),
         "no error": lambda Z, theta, pull: 0 * Z,
         "nine per mille more": lambda Z, theta, pull: (
-            1.009 * orders.covariance(Z, theta, pull) / 2
+            1.009 * splits.covariance(Z, theta, pull) / 2
         ),
         "with CA, as for a layer": lambda Z, theta, pull: (
-            orders.covariance(Z, theta, read(theta)(Z)) / 2
+            splits.covariance(Z, theta, read(theta)(Z)) / 2
         ),
     },
     examples=20,
 )
 def test_prop_commutator_check(p, formula):
     """The local error; zero for equal products, small where a label is sure."""
-    step = lambda A, B, h: flow.lie(fine(A), B, h)
-    errors = all(
-        _holds(p, C, step, formula(p.Z, p.theta, C @ p.theta)) for C in labels(p)
-    )
-    pull = p.C @ p.theta  # prototypes moved until all have the product 1 with c_1
-    level = p.theta + (1 - p.theta @ pull[0])[:, None] * pull[0] / pull[0].dot(
-        pull[0]
-    )
-    unit = level.square().sum() * pull[0].norm()
-    flat = formula(p.Z[:1], level, pull[:1]) / unit
-    hard, sure = labels(p)[1] @ p.theta, (p.Z @ p.theta.T).softmax(-1)
-    room = 1 - sure.gather(-1, p.y[:, None])[:, 0]
-    most = 2 * flow.lipschitz_bound(p.theta) * hard.norm(dim=-1) * room
-    small = formula(p.Z, p.theta, hard).norm(dim=-1) <= most + 1e-12
-    return errors and p.close(flat, 0 * flat, 1e-12) and bool(small.all())
+    step = lambda A, B, h: flow.lie(exact(A), flow.shift(B(p.Z)), h)
+    pull = p.C @ p.theta
+    error = misses(p, linear(p), step, 2, formula(p.Z, p.theta, pull))
+    one = F.normalize(pull[:1])  # with which all prototypes get the product 1:
+    level = p.theta - (p.theta @ one.T - 1) * one
+    flat = formula(p.Z[:1], level, one)
+    hard = F.one_hot(p.y, p.k).double()
+    far = (1 - soft(p.Z @ p.theta.T).gather(-1, p.y[:, None]))[:, 0]
+    most = 2 * flow.lipschitz_bound(p.theta) * (hard @ p.theta).norm(dim=-1) * far
+    small = formula(p.Z, p.theta, hard @ p.theta).norm(dim=-1)
+    rounding = 1e-12 * p.theta.norm() ** 3
+    below = (small <= most + rounding).all()
+    return error and p.close(flat, 0 * flat, 1e-12, level) and bool(below)
 
 
 @proves("prop-lie-euler")
@@ -122,19 +102,19 @@ def test_prop_lie_euler_proof():
 @claim(
     "prop-lie-euler",
     right=lambda Z, theta, pull: (
-        orders.covariance(Z, theta, pull - read(theta)(Z)) / 2
+        splits.covariance(Z, theta, pull - read(theta)(Z)) / 2
     ),
     wrong={
         "exact Lie's error": lambda Z, theta, pull: (
-            orders.covariance(Z, theta, pull) / 2
+            splits.covariance(Z, theta, pull) / 2
         ),
         "Strang's with an Euler step": lambda Z, theta, pull: (
-            -orders.covariance(Z, theta, read(theta)(Z)) / 2
+            -splits.covariance(Z, theta, read(theta)(Z)) / 2
         ),
         "the other sign": lambda Z, theta, pull: (
-            orders.covariance(Z, theta, read(theta)(Z) - pull) / 2
+            splits.covariance(Z, theta, read(theta)(Z) - pull) / 2
         ),
-        "no half": lambda Z, theta, pull: orders.covariance(
+        "no half": lambda Z, theta, pull: splits.covariance(
             Z, theta, pull - read(theta)(Z)
         ),
         "no error": lambda Z, theta, pull: 0 * Z,
@@ -142,28 +122,14 @@ def test_prop_lie_euler_proof():
     examples=20,
 )
 def test_prop_lie_euler_check(p, formula):
-    """The two are one step, for logits to ±500 too; and its local error."""
-
-    def one_step(Z, C):
-        attend = lambda Z: -attention.cross_attention(Z, p.theta)
-        split = flow.lie(_euler(attend), flow.shift(C @ p.theta), 0.3)
-        return p.close(
-            split(Z), flow.euler(flow.linear_field(p.theta, C), 0.3)(Z), 1e-13
-        )
-
-    large = 500 * p.Z / (p.Z @ p.theta.T).abs().max()
-    step = lambda A, B, h: flow.lie(_euler(A), B, h)
-    return all(
-        one_step(p.Z, C)
-        and one_step(large, C)
-        and _holds(p, C, step, formula(p.Z, p.theta, C @ p.theta))
-        for C in labels(p)
-    )
-
-
-def _along(field, other, Z):
-    """f'[g], the derivative of a field in the direction of another."""
-    return jvp(field, (Z,), (other(Z),))[1]
+    """The two are one step; and its local error."""
+    attend = lambda Z: -attention.cross_attention(Z, p.theta)
+    split = flow.lie(euler(attend), flow.shift(p.C @ p.theta), 0.3)(p.Z)
+    whole = flow.euler(flow.linear_field(p.theta, p.C), 0.3)(p.Z)
+    step = lambda A, B, h: flow.lie(euler(A), flow.shift(B(p.Z)), h)
+    claimed = formula(p.Z, p.theta, p.C @ p.theta)
+    one_step = p.close(split, whole, 1e-13, floor=p.theta)
+    return one_step and misses(p, linear(p), step, 2, claimed)
 
 
 def _times(M, z):
@@ -215,32 +181,42 @@ def test_prop_strang_euler_proof():
 
 @claim(
     "prop-strang-euler",
-    right=lambda A, B, Z: -_along(A, A, Z) / 2,
+    right=lambda A, B: lambda Z: -splits.along(A, A)(Z) / 2,
     wrong={
-        "the other sign": lambda A, B, Z: _along(A, A, Z) / 2,
-        "seven times": lambda A, B, Z: -7 * _along(A, A, Z) / 2,
-        "Euler's of the whole flow": lambda A, B, Z: (
-            -_along(lambda Z: A(Z) + B(Z), lambda Z: A(Z) + B(Z), Z) / 2
+        "the other sign": lambda A, B: lambda Z: splits.along(A, A)(Z) / 2,
+        "seven times": lambda A, B: lambda Z: -7 * splits.along(A, A)(Z) / 2,
+        "Euler's of the whole flow": lambda A, B: (
+            lambda Z: (
+                -splits.along(lambda Z: A(Z) + B(Z), lambda Z: A(Z) + B(Z))(Z) / 2
+            )
         ),
-        "no error": lambda A, B, Z: 0 * Z,
-        "nine per mille more": lambda A, B, Z: -1.009 * _along(A, A, Z) / 2,
+        "no error": lambda A, B: lambda Z: 0 * Z,
+        "nine per mille more": lambda A, B: (
+            lambda Z: -1.009 * splits.along(A, A)(Z) / 2
+        ),
     },
     examples=20,
 )
 def test_prop_strang_euler_check(p, formula):
-    """With an Euler step inside; with the midpoint rule nothing is left at h²."""
-    midpoint = lambda field: lambda h: flow.midpoint(field, h)
-
-    def holds(inner, claimed, A, B, Z, rate):
-        whole = fine(lambda Z: A(Z) + B(Z))
-        error = lambda h: flow.strang(fine(B), inner(A), h)(Z) - whole(h)(Z)
-        unit = rate * A(Z).norm()
-        return near(p, leading(error, 2, 0.1 / rate), claimed(A, B, Z), unit)
-
-    attend = lambda Z: -read(p.theta)(Z)
-    row = orders.covariance(p.Z, p.theta, read(p.theta)(p.Z))
-    return p.close(_along(attend, attend, p.Z), row) and all(
-        holds(_euler, formula, *parts)
-        and holds(midpoint, lambda A, B, Z: 0 * Z, *parts)
-        for parts in models(p)
+    """With an Euler step inside any flow; with the midpoint rule nothing at h²."""
+    strang = lambda inner: lambda A, B, h: flow.strang(exact(B), inner(A), h)
+    attend, size = read(p.theta), p.theta.abs().max() ** 3
+    row = splits.covariance(p.Z, p.theta, attend(p.Z))
+    slope = splits.along(attend, attend)(p.Z)
+    return (
+        p.close(slope, row, floor=size)
+        and _midpoint_misses_by_h3(p.seed, strang)
+        and all(
+            misses(p, parts, strang(euler), 2, formula(*parts[:2])(p.Z))
+            for parts in (linear(p), quadratic(p))
+        )
     )
+
+
+def _midpoint_misses_by_h3(seed, strang):
+    """Of a size at which nothing vanishes."""
+    p = Problem(n=4, d=3, k=5, seed=seed)
+    (A, B, h), midpoint = linear(p), lambda field: lambda h: flow.midpoint(field, h)
+    split = lambda h: strang(midpoint)(A, B, h)(p.Z)
+    whole = lambda h: substeps(lambda Z: A(Z) + B(Z), h)(p.Z)
+    return has_order(split, whole, 3, h)

@@ -1,8 +1,5 @@
 """Chapter 7, layers that remember the layer before: two reads, and momentum."""
 
-import math
-
-import numpy as np
 import torch
 from sympy import (
     Eq,
@@ -19,8 +16,8 @@ from sympy import (
 )
 from torch.func import jvp
 
-from claims.formulas import lse
-from claims.orders import fine, labels, leading, near, read, slope
+from claims.formulas import has_leading_term, has_order, lse, substeps
+from claims.splits import along, linear, read
 from claims.symbols import B, G, a, i
 from claims.witnesses import claim, proves
 from imr import flow
@@ -81,20 +78,6 @@ def _two_reads(f, Z, h, layers, old, new):
     return Z
 
 
-def _solution(p, C, time=1.0, steps=512):
-    """The flow's end for a problem of one size, where no derivative vanishes."""
-    f = flow.linear_field(p.theta, C)
-    return f, flow.trajectory(flow.rk4(f, time / steps), p.Z, steps)
-
-
-def _derivatives(p, C, path):
-    """The largest |Z''| and |Z'''| on a path."""
-    f = lambda Z: C @ p.theta - read(p.theta)(Z)
-    along = lambda g: lambda Z: jvp(g, (Z,), (f(Z),))[1]
-    both = along(f), along(along(f))
-    return [max(g(Z).norm().item() for Z in path[::16]) for g in both]
-
-
 @claim(
     "prop-two-reads",
     right=lambda: (-1 / 2, 3 / 2),
@@ -108,22 +91,19 @@ def _derivatives(p, C, path):
     examples=4,
 )
 def test_prop_two_reads_check(p, formula):
-    """Order 2, fitted over five step sizes, and the error within its bound."""
-    p, time = Problem(n=4, d=3, k=5, seed=p.seed), 1.0
-    layers = np.array([32, 64, 128, 256, 512])
-
-    def holds(C):
-        f, path = _solution(p, C)
-        ends = [_two_reads(f, p.Z, time / m, m, *formula()) for m in layers]
-        errors = [(end - path[-1]).norm().item() for end in ends]
-        fit, spread = slope(time / layers, errors)
-        second, third = _derivatives(p, C, path)
-        size = second / 2 + 5 / 12 * third * time
-        K = flow.lipschitz_bound(p.theta).item()
-        bound = math.exp(2 * K * time) * size * (time / layers) ** 2
-        return abs(fit - 2) < 0.1 and spread < 0.15 and bool((errors < bound).all())
-
-    return all(map(holds, labels(p)))
+    """Order 2 over halved steps, and the error within its bound."""
+    p, time = Problem(n=4, d=3, k=5, seed=p.seed, hard=p.hard), 1.0
+    f = lambda Z: p.C @ p.theta - read(p.theta)(Z)
+    path = flow.trajectory(flow.rk4(f, time / 512), p.Z, 512)
+    end = lambda h: _two_reads(f, p.Z, h, round(time / h), *formula())
+    second = along(f, f)
+    M2, M3 = (
+        max(g(Z).norm() for Z in path[::16]) for g in (second, along(second, f))
+    )
+    growth = torch.exp(2 * flow.lipschitz_bound(p.theta) * time)
+    bound = lambda h: growth * (M2 / 2 + 5 / 12 * M3 * time) * h**2
+    within = all((end(h) - path[-1]).norm() <= bound(h) for h in (1 / 8, 1 / 64))
+    return within and has_order(end, lambda h: path[-1], 2, 1 / 8)
 
 
 @proves("prop-momentum")
@@ -173,27 +153,16 @@ def test_prop_momentum_check(p, formula):
     """The first term of a solution's residual; the slope of the energy."""
     beta, gamma = p.draw(2, salt=73).sigmoid().tolist()
     coefficient, energy_rate = formula(beta, gamma, p.B)
-
-    def holds(C):
-        f = lambda Z: C @ p.theta - read(p.theta)(Z)
-        rate = torch.linalg.matrix_norm(p.theta, 2) ** 2
-        after = lambda s: fine(f)(s)(p.Z)
-        residual = lambda s: (
-            (after(s) - p.Z) - beta * (p.Z - after(-s)) - (1 - beta) * s * f(p.Z)
-        )
-        second = jvp(f, (p.Z,), (f(p.Z),))[1]
-        order = near(
-            p,
-            leading(residual, 2, 0.1 / rate),
-            coefficient * second,
-            rate * (C @ p.theta).norm(),
-        )
-        energy = lambda Z, V: (
-            (lse(Z, p.theta) - (C * (Z @ p.theta.T)).sum(-1)).sum()
-            + (V * V).sum() / 2
-        )
-        motion = p.B, f(p.Z) - gamma * p.B
-        fall = jvp(energy, (p.Z, p.B), motion)[1]
-        return order and p.close(fall, energy_rate, 1e-9)
-
-    return all(map(holds, labels(p)))
+    f, h = lambda Z: p.C @ p.theta - read(p.theta)(Z), linear(p)[2]
+    after = lambda s: substeps(f, s)(p.Z)
+    layer = lambda s: p.Z + (1 - beta) * s * f(p.Z) + beta * (p.Z - after(-s))
+    claimed = -coefficient * along(f, f)(p.Z)
+    floor = 1e-6 * p.theta.abs().max().item() / h
+    residual = has_leading_term(p, layer, after, 2, claimed, h, floor)
+    energy = lambda Z, V: (
+        (lse(Z, p.theta) - (p.C * (Z @ p.theta.T)).sum(-1)).sum()
+        + (V * V).sum() / 2
+    )
+    motion = p.B, f(p.Z) - gamma * p.B
+    fall = jvp(energy, (p.Z, p.B), motion)[1]
+    return residual and p.close(fall, energy_rate, 1e-9, floor=p.theta.norm())

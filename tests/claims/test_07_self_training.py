@@ -94,14 +94,12 @@ def _uniform():
     },
 )
 def test_prop_self_training_check(p, formula):
-    """The field at any logits; two classes; uniform labels and their rate."""
+    """The field; two classes; uniform labels and their rate."""
     tokens = lambda Z, beta: lse(Z, p.theta) - lse(beta * Z, p.theta) / beta
-    potential = lambda Z, beta: tokens(Z, beta).sum()
-    still = p.close(formula(p, 1.0), torch.zeros_like(p.Z))
-    gradient = p.close(formula(p, 3.0), -grad(potential)(p.Z, 3.0))
-    large = 500 * p.Z / (p.Z @ p.theta.T).abs().max()
-    sharpen = lambda Z: formula(SimpleNamespace(Z=Z, theta=p.theta), 3.0)
-    gradient &= p.close(sharpen(large), -grad(potential)(large, 3.0))
+    slope = grad(lambda Z, beta: tokens(Z, beta).sum())(p.Z, 3.0)
+    # Differences of two averages of prototypes.
+    still = p.close(formula(p, 1.0), torch.zeros_like(p.Z), floor=p.theta)
+    gradient = p.close(formula(p, 3.0), -slope, floor=p.theta)
     return still and gradient and _surer(p, formula) and _levelled(p)
 
 

@@ -17,9 +17,9 @@ from sympy import (
     solve,
     symbols,
 )
-from torch.func import jvp
 
-from claims.orders import fine, leading, models, near, read
+from claims.formulas import exact
+from claims.splits import along, linear, misses, quadratic, read
 from claims.witnesses import claim, proves
 from imr import flow
 
@@ -53,9 +53,9 @@ def test_prop_lie_proof():
     assert expand(error.coeff(step, 2) - bracket(A_, B_) / 2) == 0
 
 
-def _commutator(A, B, Z):
-    """f_B' f_A − f_A' f_B."""
-    return jvp(B, (Z,), (A(Z),))[1] - jvp(A, (Z,), (B(Z),))[1]
+def _bracket(A, B):
+    """The field [A, B]id = f_B' f_A − f_A' f_B."""
+    return lambda Z: along(B, A)(Z) - along(A, B)(Z)
 
 
 @claim(
@@ -69,13 +69,11 @@ def _commutator(A, B, Z):
     },
 )
 def test_prop_lie_check(p, formula):
-    def holds(A, B, Z, rate):
-        whole = fine(lambda Z: A(Z) + B(Z))
-        error = lambda h: flow.lie(fine(A), fine(B), h)(Z) - whole(h)(Z)
-        claimed, unit = formula(_commutator(A, B, Z)), rate * A(Z).norm()
-        return near(p, leading(error, 2, 0.1 / rate), claimed, unit)
-
-    return all(holds(*problem) for problem in models(p))
+    step = lambda A, B, h: flow.lie(exact(A), exact(B), h)
+    return all(
+        misses(p, parts, step, 2, formula(_bracket(*parts[:2])(p.Z)))
+        for parts in (linear(p), quadratic(p))
+    )
 
 
 @proves("prop-strang")
@@ -104,16 +102,16 @@ def test_prop_strang_proof():
 )
 def test_prop_strang_check(p, formula):
     """The local error over h³ against [A, [A, B]] and [B, [A, B]]."""
+    step = lambda A, B, h: flow.strang(exact(B), exact(A), h)
 
-    def holds(A, B, Z, rate):
-        whole = fine(lambda Z: A(Z) + B(Z))
-        error = lambda h: flow.strang(fine(B), fine(A), h)(Z) - whole(h)(Z)
-        AB = lambda Z: _commutator(A, B, Z)
-        claimed = formula(_commutator(A, AB, Z), _commutator(B, AB, Z))
-        unit = rate**2 * A(Z).norm()
-        return near(p, leading(error, 3, 0.4 / rate), claimed, unit, 2e-3)
+    def claimed(A, B, _):
+        AB = _bracket(A, B)
+        return formula(_bracket(A, AB)(p.Z), _bracket(B, AB)(p.Z))
 
-    return all(holds(*problem) for problem in models(p))
+    return all(
+        misses(p, parts, step, 3, claimed(*parts))
+        for parts in (linear(p), quadratic(p))
+    )
 
 
 def test_no_other_coefficients_solve_the_proof_of_prop_strang():
@@ -181,8 +179,8 @@ def test_prop_many_steps_check(p, formula):
     read_, pull = (lambda Z: -read(p.theta)(Z)), p.C @ p.theta
     K = flow.lipschitz_bound(p.theta).item() + 1e-3
     c, h = K * pull.norm().item() / 2, 0.2 / K
-    lie = flow.trajectory(flow.lie(fine(read_, 4), flow.shift(pull), h), p.Z, 20)
-    true = flow.trajectory(fine(flow.linear_field(p.theta, p.C), 4)(h), p.Z, 20)
+    lie = flow.trajectory(flow.lie(exact(read_), flow.shift(pull), h), p.Z, 20)
+    true = flow.trajectory(exact(flow.linear_field(p.theta, p.C))(h), p.Z, 20)
     bound = [float(formula(K, c, m * h, h, 1)) for m in range(21)]
     within = (lie - true).flatten(1).norm(dim=1) <= torch.tensor(bound) + 1e-12
     return 0.995 < attained < 1.005 and bool(within.all())

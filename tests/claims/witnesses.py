@@ -28,7 +28,10 @@ def claim(
     """Make tests of a check: the right formula passes it, each wrong one fails.
 
     The check takes a problem and a formula and says whether this holds there. It
-    compares with ``problem.close``, which keeps the errors for the record.
+    compares with ``problem.close``, which keeps the errors for the record: they are
+    relative to the largest entry of the second argument, what is right. Where that
+    is zero, or a small difference of large terms, it passes those as the ``floor``.
+    Errors of steps it compares with ``formulas.has_leading_term``.
 
     Args:
         label: of the statement in its chapter.
@@ -66,9 +69,15 @@ class _Run(NamedTuple):
 
 
 def fixed() -> list[Problem]:
-    """The problems on which each wrong formula is tried, and the right one too."""
+    """The problems on which each wrong formula is tried, and the right one too.
+
+    Soft and hard labels, features of several scales, logits up to ±500.
+    """
     return [
-        Problem(seed=seed, scale=scale) for seed in range(4) for scale in (0.3, 1.0)
+        Problem(seed=seed, scale=scale, hard=hard, logit=logit)
+        for seed in range(3)
+        for hard in (False, True)
+        for scale, logit in ((0.3, 0.0), (1.0, 0.0), (3.0, 500.0))
     ]
 
 
