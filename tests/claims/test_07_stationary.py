@@ -56,6 +56,7 @@ def _one_token():
     share, kept = 1 / (1 + exp(-z)), lambda z: z - exp(-z)
     assert simplify(kept(z).diff(z) * -share) == -1
     assert simplify(share.subs(z, log(c / (1 - c))) - c) == 0  # the minimiser
+    assert simplify(share.diff(z) - exp(-z) * share**2) == 0  # so L'' > 0
     # From z to w = z − x its slope is below 1, so that distances shrink strictly:
     slope = (1 + exp(-z)) / (1 + exp(x - z))
     assert simplify(kept(z).diff(z) / kept(z).diff(z).subs(z, z - x) - slope) == 0
