@@ -132,7 +132,7 @@ def test_no_other_coefficients_solve_the_proof_of_prop_strang():
 
 @proves("prop-many-steps")
 def test_prop_many_steps_proof():
-    """A step of the induction; Gronwall's inequality gives its hypothesis.
+    """A step of the induction; Grönwall's inequality gives its hypothesis.
 
     By it an error e grows to at most e^{Kh} e + c h^{p+1} in a step. If e is within
     the bound at the time t, then it is at t + h, and on the way it is below ρ.
