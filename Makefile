@@ -9,12 +9,12 @@ TOOLS := PYTHONPATH=book $(BIN)/python -m _tools
 # What the witnesses of the book's claims said, and what they depend on.
 WITNESSES := _build/claims.json
 # The folders stand for files that came, went or changed their names.
-WITNESSED := book/claims.yml tests/strategies.py imr tests/claims $(wildcard imr/*.py tests/claims/*.py)
+WITNESSED := book/claims.yml tests/strategies.py imr tests/claims imr/symbolic $(wildcard imr/*.py imr/symbolic/*.py tests/claims/*.py)
 BIOME := .ci/node_modules/.bin/biome
 UV := _build/uv/bin/uv
 GROUPS := --group book --group course --group test
 # The tests that need neither the stored notebooks nor the built book, which are made with the pinned versions alone.
-PACKAGE_TESTS = $(filter-out tests/test_dependencies.py,$(wildcard tests/test_*.py)) tests/claims tests/experiment
+PACKAGE_TESTS = $(filter-out tests/test_dependencies.py,$(wildcard tests/test_*.py)) tests/claims tests/experiment tests/symbolic
 JOBS ?= 2
 # One thread for each process: JOBS processes run side by side, and sums do not depend on the number of cores.
 export OMP_NUM_THREADS ?= 1

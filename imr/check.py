@@ -1,13 +1,14 @@
-"""Numbers that a notebook prints only where they hold, and digests of what a figure shows."""
+"""Numbers that a notebook prints only where they are as the book states them, and digests of what a figure shows."""
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 
 def stated(value: float, text: str, tolerance: float | None = None) -> None:
-    """Print ``text`` if ``value`` agrees with it, else raise.
+    """Print ``value``, to the digits of ``text``, if the two agree, else raise.
 
-    The stored output of a notebook is then the same on every machine, and a number that drifts fails the cell.
+    What is printed comes from the computation; ``text`` says to how many digits, and what the book expects, so that a
+    number that drifts fails the cell.
 
     Args:
         value: the number as computed; anything that ``float`` takes.
@@ -17,12 +18,12 @@ def stated(value: float, text: str, tolerance: float | None = None) -> None:
     Raises:
         AssertionError: names the number stated, the number computed and the tolerance.
     """
-    mantissa, _, exponent = text.lower().partition("e")
-    places = len(mantissa.partition(".")[2]) - int(exponent or 0)
-    allowed = 0.5 * 10.0**-places if tolerance is None else tolerance
+    mantissa, e, exponent = text.lower().partition("e")
+    places, power = len(mantissa.partition(".")[2]), int(exponent or 0)
+    allowed = 0.5 * 10.0 ** (power - places) if tolerance is None else tolerance
     if not abs(float(value) - float(text)) <= allowed * (1 + 1e-9):
         raise AssertionError(f"stated is {text}, computed is {float(value)!r} (tolerance {allowed:g})")
-    print(text)
+    print(f"{float(value) / 10.0**power:z.{places}f}{e}{exponent}")
 
 
 def digest(**arrays: ArrayLike) -> None:

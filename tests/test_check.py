@@ -20,9 +20,16 @@ def test_stated_raises_where_the_text_is_wrong(value, text):
         stated(value, text)
 
 
-def test_stated_with_a_tolerance(capsys):
-    stated(0.845, "0.84", tolerance=0.01)
-    with pytest.raises(AssertionError):
+@pytest.mark.parametrize(
+    ("value", "text", "printed"), [(0.846, "0.84", "0.85"), (1.31e-3, "1.2e-3", "1.3e-3"), (-0.002, "0.00", "0.00")]
+)
+def test_what_is_printed_comes_from_the_computation(value, text, printed, capsys):
+    stated(value, text, tolerance=0.01)
+    assert capsys.readouterr().out == printed + "\n"
+
+
+def test_stated_raises_beyond_its_tolerance():
+    with pytest.raises(AssertionError, match="computed is"):
         stated(0.851, "0.84", tolerance=0.01)
 
 

@@ -18,28 +18,45 @@ SOURCES = ("paper", "reconstructed", "own")
 PROOFS = ("by_hand", "proved")
 LISTED = Path("book/claims.yml")
 RESULTS = Path("_build/claims.json")
-TESTED = ("book/claims.yml", "imr/*.py", "tests/strategies.py", "tests/claims/*.py")
+TESTED = ("book/claims.yml", "imr/*.py", "imr/symbolic/*.py", "tests/strategies.py", "tests/claims/*.py")
+Claim = dict[str, str | list[str]]
 
 
 class ClaimsError(ValueError):
     """The list of claims is wrong, or what the witnesses said is missing or out of date."""
 
 
-def claims(root: Path) -> dict[str, dict[str, str]]:
-    """The claims in the order of the book: label to source and, if it is not wholly by machine, the kind of proof.
+def claims(root: Path) -> dict[str, Claim]:
+    """The claims in the order of the book, by label.
+
+    Each has its ``source``; ``by_hand`` if no proof is by machine, or ``proved`` if one is in part; and ``rests_on``, the
+    textbook facts that the proof by machine takes as given, if there are some.
 
     Raises:
-        ClaimsError: a claim has no or an unknown source, or says something else of itself.
+        ClaimsError: a claim has no or an unknown source, or says of itself what cannot be.
     """
     listed = _read(root)["claims"]
     for label, claim in listed.items():
-        if claim.get("source") not in SOURCES:
-            raise ClaimsError(f"{LISTED}: {label} has the source {claim.get('source')!r}, expected {', '.join(SOURCES)}")
-        if unknown := set(claim) - {"source", *PROOFS}:
-            raise ClaimsError(f"{LISTED}: {label} says {', '.join(sorted(unknown))}, expected source, by_hand or proved")
-        if set(PROOFS) <= set(claim):
-            raise ClaimsError(f"{LISTED}: {label} is proved by hand and by machine in part, expected one of the two")
+        if wrong := _wrong(claim):
+            raise ClaimsError(f"{LISTED}: {label} {wrong}")
     return listed
+
+
+def _wrong(claim: Claim) -> str:
+    """What is wrong with a claim, or nothing."""
+    if claim.get("source") not in SOURCES:
+        return f"has the source {claim.get('source')!r}, expected {', '.join(SOURCES)}"
+    if unknown := set(claim) - {"source", *PROOFS, "rests_on"}:
+        return f"says {', '.join(sorted(unknown))}, expected source, by_hand or proved, and rests_on"
+    if set(PROOFS) <= set(claim):
+        return "is proved by hand and by machine in part, expected one of the two"
+    if "rests_on" not in claim:
+        return ""
+    if "by_hand" in claim:
+        return "is proved by hand, and rests_on is for what a proof by machine takes as given"
+    facts = claim["rests_on"]
+    names = isinstance(facts, list) and all(isinstance(fact, str) and fact for fact in facts)
+    return "" if names and len(set(facts)) == len(facts) > 0 else f"rests_on {facts!r}, expected a list of different facts"
 
 
 def left_out(root: Path) -> list[dict[str, str]]:

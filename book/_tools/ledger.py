@@ -33,27 +33,28 @@ def require_results(app: Sphinx) -> None:
 
 
 class LedgerDirective(SphinxDirective):
-    """``{ledger} PART``: how many claims there are, all of them in a table, or those not wholly proved by machine."""
+    """``{ledger} PART``: how many claims there are, all of them in a table, or what of their proofs is not by machine."""
 
     required_arguments = 1
 
     def run(self) -> list[nodes.Node]:
         """The part as nodes."""
-        parts = {"counts": _counts, "claims": _table, "proved": _partly, "by_hand": _partly, "left_out": _left_out}
         part = self.arguments[0]
-        if part not in parts:
-            raise self.error(f"no part {part!r} of the ledger, expected one of: {', '.join(parts)}")
+        if part not in PARTS:
+            raise self.error(f"no part {part!r} of the ledger, expected one of: {', '.join(PARTS)}")
         self.env.note_reread()
-        return self.parse_text_to_nodes(parts[part](Path(self.env.srcdir), part))
+        return self.parse_text_to_nodes(PARTS[part](Path(self.env.srcdir), part))
 
 
 def _counts(root: Path, part: str) -> str:
     listed = claims.claims(root)
     source = Counter(claim["source"] for claim in listed.values())
+    whole = [claim for claim in listed.values() if not set(claims.PROOFS) & set(claim)]
     in_part, by_hand = (sum(kind in claim for claim in listed.values()) for kind in ("proved", "by_hand"))
     return (
         f"{len(listed)} claims: {source['paper']} that the paper states, {source['reconstructed']} reconstructed here of "
-        f"what the paper has, {source['own']} of the book's own. {len(listed) - in_part - by_hand} are proved by machine, "
+        f"what the paper has, {source['own']} of the book's own. {len(whole)} are proved by machine, "
+        f"{sum('rests_on' in claim for claim in whole)} of them up to textbook facts, which are named; "
         f"{in_part} in part, {by_hand} by hand alone."
     )
 
@@ -72,8 +73,9 @@ def _table(root: Path, part: str) -> str:
     return "\n".join(rows)
 
 
-def _proof(claim: dict[str, str]) -> str:
-    return "proof in part" if "proved" in claim else "proof by machine"
+def _proof(claim: claims.Claim) -> str:
+    kind = "proof in part" if "proved" in claim else "proof by machine"
+    return f"{kind} up to textbook facts" if "rests_on" in claim else kind
 
 
 def _partly(root: Path, part: str) -> str:
@@ -81,8 +83,27 @@ def _partly(root: Path, part: str) -> str:
     return "\n".join(f"- {{statement}}`{label}`: {claim[part]}." for label, claim in listed.items() if part in claim)
 
 
+def _given(root: Path, part: str) -> str:
+    """Each fact that proofs by machine take as given, with the statements whose proofs do."""
+    resting: dict[str, list[str]] = {}
+    for label, claim in claims.claims(root).items():
+        for fact in claim.get("rests_on", ()):
+            resting.setdefault(fact, []).append(f"{{statement}}`{label}`")
+    return "\n".join(f"- {fact}: {', '.join(labels)}." for fact, labels in resting.items())
+
+
 def _left_out(root: Path, part: str) -> str:
     return "\n".join(f"- {item['what']} *Left out:* {item['why']}" for item in claims.left_out(root))
+
+
+PARTS = {
+    "counts": _counts,
+    "claims": _table,
+    "rests_on": _given,
+    "proved": _partly,
+    "by_hand": _partly,
+    "left_out": _left_out,
+}
 
 
 class WitnessesDirective(SphinxDirective):
@@ -103,7 +124,7 @@ class WitnessesDirective(SphinxDirective):
             raise self.error(f"{page} states no claim of {claims.LISTED}")
         return sections
 
-    def _section(self, label: str, claim: dict[str, str], said: dict) -> nodes.section:
+    def _section(self, label: str, claim: claims.Claim, said: dict) -> nodes.section:
         (title,), _ = self.parse_inline(f"{{statement}}`{label}`")
         section = nodes.section(ids=[f"check-{label}"], names=[f"check-{label}"])
         section += [nodes.title("", "", title), statements.statement_text(label=label)]
@@ -112,13 +133,11 @@ class WitnessesDirective(SphinxDirective):
         return section
 
 
-def _said(label: str, claim: dict[str, str], said: dict) -> str:
+def _said(label: str, claim: claims.Claim, said: dict) -> str:
     """What the witnesses of a claim said, then their sources, as MyST."""
     check, wrong = said["check"], said["wrong"]
-    by_hand = f"- *Proof by hand:* {claim.get('by_hand')}."
-    machine = f"- *{_proof(claim).capitalize()}:* passed" + (f"; it covers {claim['proved']}." if "proved" in claim else ".")
     lines = [
-        by_hand if "by_hand" in claim else machine,
+        f"- *Proof by hand:* {claim['by_hand']}." if "by_hand" in claim else _machine(claim),
         f"- *Check:* holds for {check['random']} random problems and {check['fixed']} fixed ones; {_errors(check)}.",
         f"- *Wrong formulas:* {len(wrong)} tried on the fixed problems, {len(wrong)} rejected.",
         *(f"  - “{name}”: {_rejected(result)}" for name, result in wrong.items()),
@@ -128,6 +147,13 @@ def _said(label: str, claim: dict[str, str], said: dict) -> str:
         *_source(f"source-{label}", "The check and the wrong formulas", check),
     ]
     return "\n".join(lines)
+
+
+def _machine(claim: claims.Claim) -> str:
+    """That the proof by machine passed, what it covers if not all, and what it takes as given."""
+    passed = "*Proof in part:* passed; it covers " + claim["proved"] if "proved" in claim else "*Proof by machine:* passed"
+    given = f"; given, as textbooks prove it: {', '.join(claim['rests_on'])}" if "rests_on" in claim else ""
+    return f"- {passed}{given}."
 
 
 def _errors(check: dict) -> str:
@@ -161,7 +187,7 @@ class LinkWitnesses(SphinxPostTransform):
             if claim := listed.get(node["label"]):
                 node += self._links(node["label"], claim)
 
-    def _links(self, label: str, claim: dict[str, str]) -> nodes.paragraph:
+    def _links(self, label: str, claim: claims.Claim) -> nodes.paragraph:
         links = [("check and control", f"check-{label}"), ("cell", f"cell-{label}")]
         if "by_hand" not in claim:
             links.insert(0, (_proof(claim), f"symbolic-{label}"))

@@ -103,5 +103,6 @@ def put_live(app: Sphinx, error: Exception | None) -> None:
         return
     shutil.copytree(fetched, live, dirs_exist_ok=True)
     with ZipFile(live / "imr.zip", "w") as archive:
-        for room in ("__init__", "symbolic", "answers"):
-            archive.write(ROOT / "imr" / f"{room}.py", f"imr/{room}.py")
+        for pattern in ("__init__.py", "answers.py", "symbolic/*.py"):
+            for file in sorted((ROOT / "imr").glob(pattern)):
+                archive.write(file, file.relative_to(ROOT))

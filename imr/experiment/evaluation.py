@@ -23,7 +23,7 @@ def evaluate(model: Model, split: Split, device: torch.device) -> list[tuple[flo
 
 @torch.no_grad()
 def descent(model: IteratedBlock, X: Tensor) -> list[dict]:
-    """Measure whether each Euler step of the model goes down the potential that it was derived from.
+    """Measure whether each Euler step of the model goes down its own potential, which knows no labels.
 
     The theory promises it for small steps only; here steps are learned.
 
@@ -33,8 +33,10 @@ def descent(model: IteratedBlock, X: Tensor) -> list[dict]:
 
     Returns:
         For each iterate and part, in the order of the splitting: ``iterate`` (1 … L), ``part`` (name of its class),
-        ``before`` and ``after`` (mean potential over the images, nats), ``falls`` (share of the images for which it falls),
-        and ``step`` (h).
+        ``step`` (h), ``before`` and ``after`` (mean potential over the images, nats), ``falls`` (share of the images for
+        which it falls), and ``taken_back``: of the fall h‖∇U‖² along the tangent, the share that the potential's curvature
+        takes back, the largest over the images; it falls where that is less than 1. It is at most hΛ/2 (the proof of
+        :prf:ref:`prop-descent`).
 
     Raises:
         ValueError: a part has no potential.
@@ -43,12 +45,12 @@ def descent(model: IteratedBlock, X: Tensor) -> list[dict]:
     for iterate in range(model.options.iterates):
         Z = model.tokens(picture, iterate)
         for part, fraction in model.block(iterate).steps():
-            after = part(Z, fraction)
+            after, h = part(Z, fraction), fraction * part.h.item()
             U, V = part.potential(Z), part.potential(after)  # (B,)
-            row = {"iterate": iterate + 1, "part": type(part).__name__, "step": fraction * part.h.item()}
-            rows.append(
-                {**row, "before": U.mean().item(), "after": V.mean().item(), "falls": (V < U).double().mean().item()}
-            )
+            taken = 1 - (U - V) * h / (after - Z).square().sum((-2, -1))  # the step is −h∇U
+            measured = {"before": U.mean(), "after": V.mean(), "falls": (V < U).double().mean(), "taken_back": taken.max()}
+            row = {"iterate": iterate + 1, "part": type(part).__name__, "step": h}
+            rows.append(row | {name: value.item() for name, value in measured.items()})
             Z = after
         picture = model.picture(model.block(iterate).end(Z), iterate)
     return rows

@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
+from scipy import stats
 from torch import Tensor
 
 from imr import figures
@@ -42,14 +43,30 @@ def iterates_table(results: dict) -> str:
     return cells.reset_index().to_markdown(index=False, disable_numparse=True)
 
 
-def gains(results: dict, over: str = REGRESSION) -> pd.DataFrame:
-    """Points of accuracy that each model's last iterate gains over another model, same regime, σ and seed: mean and sd."""
-    last = _last(_frame(results))
-    keys = ["train_noise", "test_noise", "seed"]
+def gains(results: dict, over: str = REGRESSION, iterate: int | None = None, level: float = 0.95) -> pd.DataFrame:
+    """Points of accuracy that each model gains over another, paired: same regime, σ and seed.
+
+    Args:
+        results: of a run.
+        over: the other model, of which the last iterate counts, on the seeds that both have.
+        iterate: of each model; by default its last.
+        level: confidence of the interval, that of Student's t for the mean of paired differences. It says what other seeds
+            may do, with the same images, and for one comparison by itself.
+
+    Returns:
+        ``mean`` and ``std`` over the seeds, ``low`` and ``high`` of the interval, by model, training noise and test noise;
+        all but the mean are NaN where there is one seed.
+    """
+    records, keys = _frame(results), ["train_noise", "test_noise", "seed"]
+    last = _last(records)
+    mine = last if iterate is None else records[records["iterate"] == iterate]
     base = last[last["model"] == over].set_index(keys)["accuracy"]
-    paired = last.join(base.rename("base"), on=keys)
+    paired = mine.join(base.rename("base"), on=keys).dropna(subset="base")
     points = 100 * (paired["accuracy"] - paired["base"])
-    return points.groupby([paired[key] for key in ("model", "train_noise", "test_noise")], sort=False).agg(["mean", "std"])
+    grouped = points.groupby([paired[key] for key in ("model", "train_noise", "test_noise")], sort=False)
+    found, seeds = grouped.agg(["mean", "std"]), grouped.count()
+    half = stats.t.ppf((1 + level) / 2, seeds - 1) * found["std"] / seeds**0.5
+    return found.assign(low=found["mean"] - half, high=found["mean"] + half)
 
 
 def means(results: dict) -> pd.Series:

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 from mpmath import MPIntervalContext
 
-LARGE = 500
+LARGE = 60
 """So many exponentials in one exact number, and it is given up for an interval."""
 
 HUGE = 10**5

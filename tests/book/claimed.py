@@ -49,7 +49,9 @@ It follows from CITED.
 (cell-thm-large)=
 Another.
 """
-LEDGER = "\n\n".join(f"```{{ledger}} {part}\n```" for part in ("counts", "claims", "proved", "by_hand", "left_out"))
+LEDGER = "\n\n".join(
+    f"```{{ledger}} {part}\n```" for part in ("counts", "claims", "rests_on", "proved", "by_hand", "left_out")
+)
 WITNESSES = "# Witnesses\n\n```{witnesses} ../notebooks/01-first\n```\n"
 TESTS = """\
 @proves("lem-small")

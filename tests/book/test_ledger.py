@@ -84,7 +84,7 @@ def test_the_ledger_lists_all_claims_and_counts_them(plain):
     assert "2 claims: 1 that the paper states, 0 reconstructed here of what the paper has, 1 of the book's own." in (
         ledger.replace("’", "'")
     )
-    assert "0 are proved by machine, 1 in part, 1 by hand alone." in ledger
+    assert "0 are proved by machine, 0 of them up to textbook facts, which are named; 1 in part, 1 by hand alone." in ledger
     lemma, theorem = (words(row) for row in made.ledger.select("tbody tr"))
     assert lemma == "Lemma 1.1 (It is small) paper proof in part, check on 48 problems, 1 wrong formulas, cell"
     assert theorem == "Theorem 1.1 (It is large) own proof by hand, check on 48 problems, 2 wrong formulas, cell"
@@ -92,6 +92,30 @@ def test_the_ledger_lists_all_claims_and_counts_them(plain):
     assert any(item.startswith("Lemma 1.1 (It is small): the first half.") for item in items)
     assert any(item.startswith("Theorem 1.1 (It is large): there is no") for item in items)
     assert "Left out: no room." in ledger
+
+
+def test_what_proofs_by_machine_take_as_given_is_named_wherever_they_are(book):
+    facts = {"rests_on": ["the mean value theorem", "Jensen's inequality"]}
+    whole = {"lem-small": {"source": "paper"} | facts, "thm-large": {"source": "own", "rests_on": facts["rests_on"][:1]}}
+    made = book(listed=whole, said=SAID | {"thm-large": SAID["thm-large"] | {"proof": SAID["lem-small"]["proof"]}})
+    assert made.warnings == ""
+    ledger = words(made.ledger).replace("’", "'")
+    assert "2 are proved by machine, 2 of them up to textbook facts, which are named; 0 in part, 0 by hand alone." in ledger
+    names = ("the mean value theorem: Lemma 1.1 (It is small), Theorem 1.1", "Jensen's inequality: Lemma 1.1 (It is small).")
+    assert all(name in ledger for name in names)
+    assert ledger.count("proof by machine up to textbook facts, check on") == 2
+    said = words(made.witnesses).replace("’", "'")
+    assert "Proof by machine: passed; given, as textbooks prove it: the mean value theorem, Jensen's inequality." in said
+    links = made.notebooks.select(".imr-witnesses a")
+    assert links[0].get_text() == "proof by machine up to textbook facts"
+
+
+def test_a_proof_in_part_says_what_it_covers_and_what_it_takes_as_given(book):
+    part = {"source": "own", "proved": "the first half", "rests_on": ["Taylor's formula"]}
+    made = book(listed=LISTED | {"lem-small": part})
+    said = words(made.witnesses).replace("’", "'")
+    assert "passed; it covers the first half; given, as textbooks prove it: Taylor's formula." in said
+    assert "0 are proved by machine, 0 of them" in words(made.ledger)
 
 
 def test_a_claim_without_a_statement_is_a_warning(book):

@@ -3,10 +3,12 @@
 Names come from a small pool, so that bound and free indices share them and sums shadow each other.
 """
 
+from collections.abc import Sequence
 from functools import reduce
 from itertools import product
 from math import exp as e_to
 from math import log as ln
+from math import nan
 from operator import add, mul
 from random import Random
 
@@ -141,6 +143,9 @@ def changed(draw: Random, expr: Expr) -> Expr:
     return expr.func(*[changed(draw, a) if at == place else a for at, a in enumerate(expr.args)])
 
 
+SIZES = [(2, 3, 2), (3, 2, 3), (3, 3, 2), (2, 2, 3), (1, 3, 3)]
+"""Sizes n, d and k at which formulas are compared."""
+
 ENTRY = ENTRIES[2][(*indices("P", n), *indices("Q", d))]
 """The entry in which formulas are differentiated; its indices stand in none of them."""
 
@@ -173,3 +178,19 @@ def number(expr: Expr, sizes: dict, seed: int, step: float = 0.0, bound: dict | 
     if isinstance(expr, Pow):
         return values[0] ** values[1]
     return {exp_: e_to, log_: ln}.get(expr.func, lambda x: x**3 - x / 2)(values[0])
+
+
+def values(expr: Expr, step: float = 0.0, sizes: Sequence[tuple[int, int, int]] = SIZES) -> list[float]:
+    """The values at several places, NaN where there is none."""
+    found = []
+    for seed, at in enumerate(sizes):
+        try:
+            found.append(number(expr, dict(zip((n, d, k), at, strict=True)), seed, step))
+        except (ZeroDivisionError, OverflowError, ValueError):  # of math.log, the last
+            found.append(nan)
+    return found
+
+
+def differ(one: list[float], other: list[float], tolerance: float = 1e-6) -> bool:
+    """Whether two formulas have different values somewhere, relative to the larger where that exceeds one."""
+    return any(abs(x - y) > tolerance * max(1.0, abs(x), abs(y)) for x, y in zip(one, other, strict=True))

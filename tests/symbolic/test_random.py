@@ -5,34 +5,15 @@ The values come from ``identities.number``, in floating point; the calculus chec
 
 import os
 from collections import Counter
-from math import nan
 from random import Random
 
 import pytest
-from symbolic.identities import ENTRY, INDICES, changed, formula, number, rewritten
-from sympy import Expr
+from symbolic.identities import ENTRY, INDICES, changed, differ, formula, rewritten, values
 
-from imr.symbolic import d, derivative, k, n, same
+from imr.symbolic import derivative, same
 
 TRIED = int(os.environ.get("IMR_IDENTITIES", "1200"))
-SIZES = [(2, 3, 2), (3, 2, 3), (3, 3, 2), (2, 2, 3), (1, 3, 3)]
 PARTS = 6
-
-
-def values(expr: Expr, step: float = 0.0) -> list[float]:
-    """The values at several places, NaN where there is none."""
-    found = []
-    for seed, sizes in enumerate(SIZES):
-        try:
-            found.append(number(expr, dict(zip((n, d, k), sizes, strict=True)), seed, step))
-        except (ZeroDivisionError, OverflowError, ValueError):  # of math.log, the last
-            found.append(nan)
-    return found
-
-
-def differ(one: list[float], other: list[float], tolerance: float = 1e-6) -> bool:
-    """Whether two formulas have different values somewhere, relative to the larger where that exceeds one."""
-    return any(abs(x - y) > tolerance * max(1.0, abs(x), abs(y)) for x, y in zip(one, other, strict=True))
 
 
 @pytest.mark.parametrize("part", range(PARTS))
