@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
+from itertools import combinations
 from types import EllipsisType
 from typing import TYPE_CHECKING
 
@@ -168,7 +169,11 @@ def _require_symbolic(given: object, expected: Expression, mistakes: Mapping[str
     if shapes[0] != shapes[1]:
         turned = ", which is transposed" if len(shapes[0]) > 1 and shapes[0] == shapes[1][::-1] else ""
         raise WrongAnswer(f"the shape is {shapes[0]}{turned}, expected {shapes[1]}")
-    if _equal(mine, expected):
+    try:
+        right = _equal(mine, expected)
+    except ValueError as error:  # the index calculus says what is none of its formulas, and why
+        raise WrongAnswer(str(error)) from error
+    if right:
         return
     for name, wrong in mistakes.items():
         if _equal(mine, sympy.sympify(wrong)):
@@ -185,7 +190,7 @@ def _symbolic_diagnoses(mine: Expression, right: Expression) -> Iterator[str]:
     for sign, but in ((1, ""), (-1, ", and the sign is wrong")):
         if any(_equal(sign * mine, other) for other in turned):
             yield f"it is transposed: two indices have changed places{but}"
-    sizes = sorted((s for s in _symbols(right) if s.is_positive and s.is_integer), key=str)
+    sizes = sorted((s for s in _symbols(right) if s.is_positive and s.is_integer and not _is_index(s)), key=str)
     for factor in (sympy.Integer(2), sympy.Rational(1, 2), *sizes, *(1 / s for s in sizes)):
         if _equal(mine, factor * right):
             yield f"a constant factor is wrong: it is {factor} times the right answer"
@@ -199,10 +204,14 @@ def _turned(right: Expression) -> Iterator[Expression]:
         if right.rows == right.cols:
             yield right.T
         return
-    free = [s for s in sorted(_symbols(right), key=str) if s.is_integer and not s.is_positive]
-    for place, a in enumerate(free):
-        for b in free[place + 1 :]:
+    free = sorted(filter(_is_index, _symbols(right)), key=str)
+    for a, b in combinations(free, 2):
+        if a.size == b.size:
             yield right.xreplace({a: b, b: a})
+
+
+def _is_index(symbol: sympy.Symbol) -> bool:
+    return isinstance(symbol, symbolic.Index)
 
 
 def _symbols(expression: Expression) -> set[sympy.Symbol]:

@@ -1,10 +1,14 @@
-"""The gradients of the potentials in closed form: attention, on torch's fused kernel where there is one."""
+"""The gradients of the potentials in closed form: attention, on torch's fused kernel where there is one.
+
+That kernel has first derivatives alone, and no forward mode; torch's plain one, ``sdpa_kernel(SDPBackend.MATH)``, has all.
+"""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from imr.potentials import linear_logits, require_form, require_heads, require_positive, require_same_features
+from imr.inputs import require_form, require_heads, require_positive, require_same_features, wide
+from imr.potentials import linear_logits
 
 BLOCK = 1 << 20  # entries of the softmax held at a time where no fused kernel exists: 4 MiB in float32, fits a cache
 
@@ -69,10 +73,10 @@ def multi_head_cross_attention(
         attention = _one_sequence(Z, theta, scale)
         return attention if weights is None else weights * attention
     # tokens last: the softmax then runs along them, not along the few prototypes, which is several times as fast on a CPU
-    N = (scale * theta.flatten(0, 1)) @ Z.reshape(-1, Z.shape[-1]).mT  # (heads k, d) x (d, tokens)
+    N = (scale * wide(theta).flatten(0, 1)) @ wide(Z).reshape(-1, Z.shape[-1]).mT  # (heads k, d) x (d, tokens)
     if bias is not None:
         N = N + bias.reshape(-1, 1)
-    sigma = N.unflatten(0, theta.shape[:2]).softmax(1).flatten(0, 1)  # (heads k, tokens)
+    sigma = N.unflatten(0, theta.shape[:2]).softmax(1).flatten(0, 1).to(Z.dtype)  # (heads k, tokens)
     values = theta if values is None else values
     if weights is not None:
         values = weights[:, None, None] * values
@@ -151,8 +155,7 @@ def quadratic_attention(Z: Tensor, theta: Tensor, scale: float = 1.0, causal: bo
     """
     require_form(Z, theta)
     require_positive(scale)
-    as_query, as_key = _both_reads(Z @ theta, Z, Z @ theta.mT, Z @ theta, scale, causal)
-    return as_query + as_key
+    return torch.add(*_both_reads(Z @ theta, Z, Z @ theta.mT, Z @ theta, scale, causal))
 
 
 def reads(Z: Tensor, phi: Tensor, values: Tensor, scale: float = 1.0) -> tuple[Tensor, Tensor]:
@@ -221,8 +224,9 @@ def _fused(Q: Tensor, K: Tensor, V: Tensor, scale: float, causal: bool = False) 
 def _both_reads(
     Q: Tensor, K: Tensor, V: Tensor | None, U: Tensor, scale: float, causal: bool
 ) -> tuple[Tensor | None, Tensor]:
-    """σV and σᵀU for σ = softmax(s QKᵀ), a block of rows at a time; V may be None."""
-    n = Q.shape[-2]
+    """σV and σᵀU for σ = softmax(s QKᵀ), a block of rows at a time, in float32 or wider; V may be None."""
+    n, dtype = Q.shape[-2], U.dtype
+    Q, K, V, U = (None if X is None else wide(X) for X in (Q, K, V, U))
     rows = max(1, BLOCK // max(1, Q[..., 0].numel()))
     token = torch.arange(n, device=Q.device)
     as_query, as_key = (None if V is None else torch.zeros_like(V)), torch.zeros_like(U)
@@ -235,7 +239,7 @@ def _both_reads(
         as_key += sigma.mT @ U[..., block, :]
         if as_query is not None:
             as_query[..., block, :] = sigma @ V  # one result, written in place: pieces would tear the heap to shreds
-    return as_query, as_key
+    return (None if V is None else as_query.to(dtype)), as_key.to(dtype)
 
 
 def _require_factor(Z: Tensor, phi: Tensor, scale: float) -> None:

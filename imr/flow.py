@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from imr.attention import cross_attention, quadratic_attention, self_attention
-from imr.potentials import require_form, require_labels, require_positive
+from imr.inputs import require_form, require_labels, require_positive
 
 Field = Callable[[Tensor], Tensor]
 Step = Callable[[Tensor], Tensor]
@@ -73,7 +73,7 @@ def quadratic_field(theta: Tensor, C: Tensor, scale: float = 1.0, causal: bool =
 def stop_gradient_field(phi: Tensor, C: Tensor, scale: float = 1.0, causal: bool = False) -> Field:
     """Ż = CZφφᵀ − SA(Z, φ): the quadratic flow with keys and values held fixed (:prf:ref:`prop-stop-gradient`).
 
-    Exactly self-attention, and for a causal mask causal; but no gradient of any potential, so it may ascend.
+    Exactly self-attention, and for a causal mask causal; but no Euclidean gradient, so the loss may rise.
     ``phi`` is (d, r); ``C`` as in :func:`quadratic_field`.
     """
     return lambda Z: _point(C, Z @ phi @ phi.mT) - self_attention(Z, phi, scale, causal)

@@ -4,12 +4,15 @@ Conventions of the whole package: features ``Z`` have one token in each row, sha
 one class in each row, shape (k, d). Labels ``C`` are either probabilities, a floating-point matrix (..., n, k) whose rows
 sum to one, or class numbers, an integer tensor (..., n). Losses are *sums* over tokens, not means, so that their
 gradients carry no factor 1/n. ``scale`` is the s of softmax(s·N), an inverse temperature; each potential is divided by
-it, so that its gradient is that of attention with this scale and prefactor one.
+it, so that its gradient is that of attention with this scale and prefactor one. In float16 and bfloat16 a potential is
+computed in float32 and rounded once, at the end.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from imr.inputs import require_form, require_heads, require_labels, require_positive, require_same_features, wide
 
 
 def linear_logits(Z: Tensor, theta: Tensor) -> Tensor:
@@ -44,29 +47,34 @@ def quadratic_logits(Z: Tensor, theta: Tensor, causal: bool = False) -> Tensor:
         ValueError: ``theta`` is not (d, d).
     """
     require_form(Z, theta)
-    N = Z @ theta @ Z.mT  # (..., n, d) x (d, d) x (..., d, n) -> (..., n, n)
-    return N.masked_fill(future(N.shape[-1], N.device), -torch.inf) if causal else N
+    return _token_logits(Z @ theta, Z, causal)
 
 
 def cross_entropy(N: Tensor, C: Tensor) -> Tensor:
     """CE(N, C) = Σᵢ LSEᵢ(N) − ⟨C, N⟩, summed over the tokens :eq:`eq-cross-entropy`.
+
+    Right to rounding for logits of any size: with m the largest of a row it is log(1 + Σ' e^{N_j − m}) + Σ C_j (m − N_j),
+    where Σ' leaves out m itself. No term is negative, so none cancels, and logits enter by their differences alone.
 
     Args:
         N: logits (..., n, k). Where they are −∞ (masked), the label must be zero.
         C: probabilities (..., n, k), or class numbers (..., n).
 
     Returns:
-        The loss in nats, shape (...): one scalar for each batch element.
+        The loss in nats, shape (...), in the dtype of ``N``: one scalar for each batch element.
 
     Raises:
         ValueError: ``C`` does not fit the logits.
     """
     require_labels(C, *N.shape[-2:])
+    largest, place = wide(N).max(-1, keepdim=True)
+    gaps = (largest - N).scatter(-1, place, 0)  # the largest has none, in its derivatives too
+    others = (-gaps).exp().scatter(-1, place, 0).sum(-1)
     if C.is_floating_point():
-        scores = (C * N.masked_fill(C == 0, 0)).sum(-1)  # 0·(−∞) counts as 0
+        missed = (C * gaps.masked_fill(C == 0, 0)).sum(-1)  # 0·∞ counts as 0
     else:
-        scores = N.gather(-1, C.expand(N.shape[:-1])[..., None])[..., 0]
-    return (N.logsumexp(-1) - scores).sum(-1)  # (..., n, k) -> (..., n) -> (...)
+        missed = gaps.gather(-1, C.expand(N.shape[:-1])[..., None])[..., 0]
+    return (others.log1p() + missed).sum(-1).to(N.dtype)  # (..., n, k) -> (..., n) -> (...)
 
 
 def linear(Z: Tensor, theta: Tensor, C: Tensor, scale: float = 1.0) -> Tensor:
@@ -85,7 +93,8 @@ def linear(Z: Tensor, theta: Tensor, C: Tensor, scale: float = 1.0) -> Tensor:
         ValueError: shapes that do not fit, or a scale that is not positive.
     """
     require_positive(scale)
-    return cross_entropy(scale * linear_logits(Z, theta), C) / scale
+    require_same_features(Z, theta)
+    return (cross_entropy(scale * linear_logits(wide(Z), _centred(theta)), C) / scale).to(Z.dtype)
 
 
 def quadratic(Z: Tensor, theta: Tensor, C: Tensor, scale: float = 1.0, causal: bool = False) -> Tensor:
@@ -105,7 +114,9 @@ def quadratic(Z: Tensor, theta: Tensor, C: Tensor, scale: float = 1.0, causal: b
         ValueError: shapes that do not fit, or a scale that is not positive.
     """
     require_positive(scale)
-    return cross_entropy(scale * quadratic_logits(Z, theta, causal), C) / scale
+    require_form(Z, theta)
+    N = _token_logits(wide(Z) @ wide(theta), _centred(Z), causal)
+    return (cross_entropy(scale * N, C) / scale).to(Z.dtype)
 
 
 def multi_head(Z: Tensor, phi: Tensor, C: Tensor, scale: float = 1.0) -> Tensor:
@@ -115,7 +126,7 @@ def multi_head(Z: Tensor, phi: Tensor, C: Tensor, scale: float = 1.0) -> Tensor:
     """
     if phi.ndim != 3:
         raise ValueError(f"phi has shape {tuple(phi.shape)}, expected (heads, d, r); one head is phi[None]")
-    return torch.stack([quadratic(Z, head @ head.mT, C, scale) for head in phi]).sum(0)
+    return torch.stack([quadratic(wide(Z), head @ head.mT, C, scale) for head in wide(phi)]).sum(0).to(Z.dtype)
 
 
 def many_regressions(
@@ -138,11 +149,11 @@ def many_regressions(
     """
     require_heads(theta, bias)
     require_positive(scale)
-    N = scale * linear_logits(Z[..., None, :, :], theta)  # (..., heads, n, k)
+    N = scale * linear_logits(wide(Z[..., None, :, :]), wide(theta))  # (..., heads, n, k)
     if bias is not None:
         N = N + bias[:, None]
     U = N.logsumexp(-1).sum(-1) / scale  # (..., heads)
-    return (U if weights is None else weights * U).sum(-1)
+    return (U if weights is None else weights * U).sum(-1).to(Z.dtype)
 
 
 def mlp(Z: Tensor, W: Tensor, activation: str = "gelu", bias: Tensor | None = None, weights: Tensor | None = None) -> Tensor:
@@ -163,8 +174,8 @@ def mlp(Z: Tensor, W: Tensor, activation: str = "gelu", bias: Tensor | None = No
     """
     if activation not in ANTIDERIVATIVES:
         raise ValueError(f"unknown activation {activation!r}, expected one of: {', '.join(ANTIDERIVATIVES)}")
-    g = ANTIDERIVATIVES[activation](linear_logits(Z, W) + (0.0 if bias is None else bias))
-    return (g if weights is None else weights * g).sum((-2, -1))
+    g = ANTIDERIVATIVES[activation](linear_logits(wide(Z), wide(W)) + (0.0 if bias is None else bias))
+    return (g if weights is None else weights * g).sum((-2, -1)).to(Z.dtype)
 
 
 def _gelu_antiderivative(x: Tensor) -> Tensor:
@@ -180,58 +191,16 @@ ANTIDERIVATIVES = {"sigmoid": _softplus, "relu": lambda x: F.relu(x) ** 2 / 2, "
 """The g of :func:`mlp` for each activation g'."""
 
 
+def _centred(X: Tensor) -> Tensor:
+    """Rows less their median, a shift that no difference of logits sees: what they have in common costs no digits then."""
+    return wide(X) - wide(X).detach().median(-2, keepdim=True).values
+
+
+def _token_logits(Q: Tensor, K: Tensor, causal: bool) -> Tensor:
+    N = Q @ K.mT  # (..., n, d) x (..., d, n) -> (..., n, n)
+    return N.masked_fill(future(N.shape[-1], N.device), -torch.inf) if causal else N
+
+
 def future(n: int, device: torch.device | None = None) -> Tensor:
     """The mask (n, n) that is True where j > i: what a causal model must not see."""
     return torch.ones(n, n, dtype=torch.bool, device=device).triu(1)
-
-
-def require_same_features(Z: Tensor, theta: Tensor) -> None:
-    """Raise a ValueError unless Z (..., n, d) and theta (..., k, d) are matrices with the same d."""
-    if Z.ndim < 2 or theta.ndim < 2:
-        raise ValueError(
-            f"Z has shape {tuple(Z.shape)} and theta {tuple(theta.shape)}, expected (..., n, d) and (k, d): "
-            "one token or class in each row. A single vector z is the matrix z[None]"
-        )
-    if Z.shape[-1] != theta.shape[-1]:
-        hint = "; it looks transposed: pass theta.T" if theta.shape[-2] == Z.shape[-1] else ""
-        raise ValueError(
-            f"theta has shape {tuple(theta.shape)}, expected (k, {Z.shape[-1]}): its last axis must be the d of "
-            f"Z {tuple(Z.shape)}{hint}"
-        )
-
-
-def require_heads(theta: Tensor, bias: Tensor | None) -> None:
-    """Raise a ValueError unless theta is (heads, k, d) and bias, if there is one, (heads, k)."""
-    if theta.ndim != 3 or (bias is not None and bias.shape != theta.shape[:2]):
-        given = "" if bias is None else f" and bias {tuple(bias.shape)}"
-        raise ValueError(f"theta has shape {tuple(theta.shape)}{given}, expected (heads, k, d) and (heads, k)")
-
-
-def require_form(Z: Tensor, theta: Tensor) -> None:
-    """Raise a ValueError unless Z is (..., n, d) and theta (d, d)."""
-    if Z.ndim < 2 or theta.shape != (Z.shape[-1], Z.shape[-1]):
-        raise ValueError(
-            f"Z has shape {tuple(Z.shape)} and theta {tuple(theta.shape)}, expected (..., n, d) and (d, d). "
-            "From a factor phi (d, r): theta = phi @ phi.T"
-        )
-
-
-def require_labels(C: Tensor, n: int, k: int) -> None:
-    """Raise a ValueError unless C is a floating-point (..., n, k) or an integer (..., n) with entries in 0 … k − 1."""
-    if C.is_floating_point():
-        fits, expected = C.shape[-2:] == (n, k), f"(..., {n}, {k})"
-    else:
-        fits, expected = C.ndim > 0 and C.shape[-1] == n and C.dtype == torch.int64, f"(..., {n}), int64"
-    if not fits:
-        raise ValueError(
-            f"C has shape {tuple(C.shape)} and dtype {C.dtype}, expected {expected}: probabilities are a floating-point "
-            "matrix with one row for each token and one column for each class, class numbers are an int64 vector"
-        )
-    if not C.is_floating_point() and C.numel() and not 0 <= C.min() <= C.max() < k:
-        raise ValueError(f"C has class numbers from {C.min()} to {C.max()}, expected 0 to {k - 1}")
-
-
-def require_positive(scale: float) -> None:
-    """Raise a ValueError unless the scale is positive."""
-    if not scale > 0:
-        raise ValueError(f"scale is {scale}, expected a positive number: it multiplies the logits (1.0 leaves them alone)")

@@ -100,9 +100,10 @@ def test_a_function_that_overwrites_its_arguments_harms_nothing():
 
 
 x, y = sympy.symbols("x y")
-i, j, a, p, q = symbolic.indices("i j a p q")
-Z, theta = symbolic.tensors("Z theta")
-N = symbolic.total(Z[p, a] * theta[q, a], (a, symbolic.d))
+p, t = symbolic.indices("p t", symbolic.n)
+a, b = symbolic.indices("a b", symbolic.d)
+(Z,), (form,) = symbolic.tensors("Z", symbolic.n, symbolic.d), symbolic.tensors("form", symbolic.d, symbolic.d)
+N = symbolic.total(Z[p, a] * form[a, b] * Z[t, b], a, b)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +111,7 @@ N = symbolic.total(Z[p, a] * theta[q, a], (a, symbolic.d))
     [
         ((x + y) ** 2, x**2 + 2 * x * y + y**2),
         (sympy.sin(x) ** 2 + sympy.cos(x) ** 2, sympy.Integer(1)),
-        (symbolic.total(theta[q, i] * Z[p, i], (i, symbolic.d)), N),
+        (symbolic.total(Z[t, a] * form[b, a] * Z[p, b], b, a), N),
         (sympy.Matrix([[x + x]]), sympy.Matrix([[2 * x]])),
         (0.5, sympy.Rational(1, 2)),
     ],
@@ -125,7 +126,9 @@ def test_right_expressions_are_right_in_any_form(given, expected, capsys):
     [
         (-x * y, x * y, "the sign is wrong"),
         (-N, N, "the sign is wrong"),
-        (N.xreplace({p: q, q: p}), N, "two indices have changed places"),
+        (N.xreplace({p: t, t: p}), N, "two indices have changed places"),
+        (-N.xreplace({p: t, t: p}), N, "two indices have changed places, and the sign is wrong"),
+        (N + sympy.Float(0.1), N, "write 1/10 as Rational(1, 10)"),
         (N / symbolic.d, N, "it is 1/d times the right answer"),
         (2 * N, N, "it is 2 times the right answer"),
         (sympy.Matrix([[x, y], [0, 1]]).T, sympy.Matrix([[x, y], [0, 1]]), "transposed"),
@@ -154,8 +157,8 @@ def test_symbolic_answers_are_checked_without_numpy_and_torch():
 import sys
 sys.modules["numpy"] = sys.modules["torch"] = None
 from imr import answers, symbolic
-p, a = symbolic.indices("p a")
-Z, = symbolic.tensors("Z")
+(p,), (a,) = symbolic.indices("p", symbolic.n), symbolic.indices("a", symbolic.d)
+Z, = symbolic.tensors("Z", symbolic.n, symbolic.d)
 answers.judge(2 * Z[p, a] - Z[p, a], Z[p, a])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

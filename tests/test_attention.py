@@ -6,7 +6,8 @@ import benchmarks
 import pytest
 import torch
 from strategies import Problem, close
-from torch.func import grad
+from torch.func import grad, jvp
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from imr import attention, flow, potentials
 from imr.attention import companion, cross_attention, perceptron, quadratic_attention, self_attention
@@ -185,3 +186,14 @@ def test_prototypes_without_heads_are_refused_with_their_shapes():
         potentials.many_regressions(P.Z, P.theta)
     with pytest.raises(ValueError, match=r"^theta has shape \(1, 10, 3\) and bias \(10,\), expected"):
         potentials.many_regressions(P.Z, P.theta[None], torch.zeros(10))
+
+
+def test_torchs_plain_kernel_has_the_derivatives_that_the_fused_one_lacks():
+    Z, theta = P.Z[:4], P.theta
+    written = lambda Z: (Z @ theta.mT).softmax(-1) @ theta
+    penalty = lambda read: grad(lambda Z: grad(lambda Z: read(Z).square().sum())(Z).square().sum())(Z)
+    with sdpa_kernel(SDPBackend.MATH):
+        assert close(penalty(lambda Z: cross_attention(Z, theta)), penalty(written))
+        assert close(jvp(lambda Z: cross_attention(Z, theta), (Z,), (Z,))[1], jvp(written, (Z,), (Z,))[1])
+    form = lambda Z: companion(Z, P.phi)
+    assert close(penalty(form), penalty(lambda Z: (Z @ P.phi @ P.phi.mT @ Z.mT).softmax(-1).mT @ Z @ P.phi @ P.phi.mT))

@@ -8,8 +8,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted([*(ROOT / "imr").rglob("*.py"), *(ROOT / "book" / "_tools").rglob("*.py")])
 FLOORS = [
-    {"potentials", "symbolic", "figures", "interactive", "files", "vision", "check"},
-    {"attention", "answers", "data"},
+    {"inputs", "symbolic", "figures", "interactive", "files", "vision", "check"},
+    {"potentials", "answers", "data"},
+    {"attention"},
     {"flow", "blocks"},
     {"splitting"},
     {"experiment"},

@@ -6,6 +6,7 @@ A polynomial is a tuple of terms (monomial, coefficient), a monomial one of pair
 ``("poly", polynomial)``, whose exponent is none of 1, 2, …, and ``("sum", indices, monomial)``.
 """
 
+from collections.abc import Iterable
 from fractions import Fraction
 from functools import cache
 
@@ -15,6 +16,29 @@ Factor = tuple
 Monomial = tuple[tuple[Factor, Fraction], ...]
 Poly = tuple[tuple[Monomial, Fraction], ...]
 ONE: Poly = (((), Fraction(1)),)
+
+
+def collect(terms: Iterable[tuple[Monomial, Fraction]]) -> Poly:
+    """Add up the coefficients of equal monomials."""
+    found: dict[Monomial, Fraction] = {}
+    for monomial, coefficient in terms:
+        found[monomial] = found.get(monomial, Fraction(0)) + coefficient
+    return tuple(sorted(((m, c) for m, c in found.items() if c), key=printed))
+
+
+def add(*polys: Poly) -> Poly:
+    """p + q."""
+    return collect(term for poly in polys for term in poly)
+
+
+def number(value: Fraction | int) -> Poly:
+    """A rational number."""
+    return collect([((), Fraction(value))])
+
+
+def single(factor: Factor, exponent: Fraction | int = 1) -> Poly:
+    """A factor to a power."""
+    return ((((factor, Fraction(exponent)),), Fraction(1)),)
 
 
 @cache
@@ -50,6 +74,12 @@ def positive(factor: Factor) -> bool:
     if kind == "poly":
         return all(c > 0 and all(positive(f) for f, _ in m) for m, c in parts[0])
     return kind == "exp"
+
+
+@cache
+def nonnegative(factor: Factor) -> bool:
+    """Whether a factor is not negative by its form: a positive one, a sum of products of such and of even powers."""
+    return positive(factor) or (factor[0] == "sum" and all(e % 2 == 0 or nonnegative(f) for f, e in factor[2]))
 
 
 @cache

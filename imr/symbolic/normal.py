@@ -8,39 +8,31 @@ others by these indices. Bound indices have no names but numbers, in the order t
 Each function below rewrites by an identity between real numbers that holds wherever both of its sides are defined.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from functools import reduce
 from itertools import count, permutations, product
+from math import floor
 
 from sympy import Rational, factorrat
 
-from imr.symbolic.factors import ONE, Factor, Monomial, Name, Poly, height, mentioned, positive, printed
+from imr.symbolic.factors import (
+    ONE,
+    Factor,
+    Monomial,
+    Name,
+    Poly,
+    add,
+    height,
+    mentioned,
+    nonnegative,
+    number,
+    positive,
+    printed,
+    single,
+)
 
 _fresh = count(1)
-
-
-def collect(terms: Iterable[tuple[Monomial, Fraction]]) -> Poly:
-    """Add up the coefficients of equal monomials."""
-    found: dict[Monomial, Fraction] = {}
-    for monomial, coefficient in terms:
-        found[monomial] = found.get(monomial, Fraction(0)) + coefficient
-    return tuple(sorted(((m, c) for m, c in found.items() if c), key=printed))
-
-
-def add(*polys: Poly) -> Poly:
-    """p + q."""
-    return collect(term for poly in polys for term in poly)
-
-
-def number(value: Fraction | int) -> Poly:
-    """A rational number."""
-    return collect([((), Fraction(value))])
-
-
-def single(factor: Factor, exponent: Fraction | int = 1) -> Poly:
-    """A factor to a power."""
-    return ((((factor, Fraction(exponent)),), Fraction(1)),)
 
 
 def multiply(*polys: Poly) -> Poly:
@@ -89,23 +81,19 @@ def logarithm(poly: Poly) -> Poly:
 
 
 def power(poly: Poly, exponent: Fraction) -> Poly:
-    """p^e: expanded for e = 1, 2, …; of a product factor by factor, where e is whole or the factors are positive.
+    """p^e: expanded for e = 1, 2, …, and for other whole e, factor by factor; see ``_root`` for the rest.
 
     Raises:
-        ZeroDivisionError: the base is 0 and the exponent negative, or the base holds a delta.
+        ZeroDivisionError: the exponent is negative, and the base 0 or a multiple of a delta.
     """
     if exponent >= 0 and exponent.denominator == 1:
         return multiply(*[poly] * int(exponent))
-    if not poly or any(factor[0] == "delta" for monomial, _ in poly[:1] for factor, _ in monomial if len(poly) == 1):
+    if exponent < 0 and (not poly or (len(poly) == 1 and any(factor[0] == "delta" for factor, _ in poly[0][0]))):
         raise ZeroDivisionError
+    if not poly or exponent.denominator > 1:
+        return _root(poly, exponent) if poly else poly
     (content, coefficient), rest = _content(poly)
-    if exponent.denominator == 1:
-        rooted = number(coefficient**exponent)
-    elif all(positive(factor) for factor, _ in content) and coefficient == 1:
-        rooted = ONE
-    else:
-        return single(("poly", poly), exponent)
-    outside = multiply(rooted, *[single(factor, e * exponent) for factor, e in content])
+    outside = multiply(number(coefficient**exponent), *[single(factor, e * exponent) for factor, e in content])
     return outside if rest == ONE else multiply(outside, single(("poly", rest), exponent))
 
 
@@ -132,17 +120,35 @@ def cleared(poly: Poly) -> Poly:
         poly = multiply(poly, *(single(factor, -exponent) for factor, exponent in lowest.items()))
 
 
+def _root(poly: Poly, exponent: Fraction) -> Poly:
+    """(pq)^e = p^e q^e for positive p, prime numbers among them; and where no factor is negative, for all of them."""
+    (content, coefficient), rest = _content(poly)
+    alone = rest == ONE and coefficient > 0 and all(nonnegative(factor) for factor, _ in content)
+    outside = [(factor, e) for factor, e in content if positive(factor) or alone]
+    inside = tuple((factor, e) for factor, e in content if (factor, e) not in outside)
+    out = [single(factor, e * exponent) for factor, e in outside]
+    out += [single(("poly", number(prime)), e * exponent) for prime, e in factorrat(Rational(abs(coefficient))).items()]
+    kept = multiply(((inside, coefficient / abs(coefficient)),), rest)
+    return multiply(*out) if kept == ONE else multiply(*out, single(("poly", kept), exponent))
+
+
 def _product(one: tuple[Monomial, Fraction], other: tuple[Monomial, Fraction]) -> Poly:
     """Add exponents; where deltas are met, put one index for all that they make equal."""
     exponents: dict[Factor, Fraction] = {}
     for factor, exponent in (*one[0], *other[0]):
         exponents[factor] = exponents.get(factor, Fraction(0)) + exponent
     whole = {f: Fraction(1) if f[0] == "delta" else e for f, e in exponents.items() if e}
-    open_ = [f for f, e in whole.items() if f[0] == "poly" and e > 0 and e.denominator == 1]
-    opened = [power(f[1], whole.pop(f)) for f in open_]
-    factors = tuple(sorted(whole.items(), key=printed))
+    opened = [power(f[1], Fraction(floor(e))) for f, e in whole.items() if _opens(f, e)]
+    whole |= {f: e - floor(e) for f, e in whole.items() if _opens(f, e)}
+    factors = tuple(sorted(((f, e) for f, e in whole.items() if e), key=printed))
     poly = _apply_deltas(factors, one[1] * other[1])
     return multiply(poly, *opened) if opened else poly
+
+
+def _opens(factor: Factor, exponent: Fraction) -> bool:
+    """Whether a polynomial to a power is to be expanded, or a number has a whole power to give away."""
+    is_number = factor[0] == "poly" and factor[1][0][0] == ()
+    return factor[0] == "poly" and ((exponent.denominator == 1 and exponent > 0) or (is_number and not 0 < exponent < 1))
 
 
 def _apply_deltas(factors: Monomial, coefficient: Fraction) -> Poly:

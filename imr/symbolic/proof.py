@@ -24,9 +24,9 @@ from sympy import (
     sympify,
 )
 
-from imr.symbolic.factors import Name, Poly
+from imr.symbolic.factors import Name, Poly, add, number, single
 from imr.symbolic.language import Index, require_well_formed, slope_of
-from imr.symbolic.normal import add, cleared, delta, exponential, logarithm, multiply, number, power, single, sum_over
+from imr.symbolic.normal import cleared, delta, exponential, logarithm, multiply, power, sum_over
 from imr.symbolic.oracle import require_equal
 
 

@@ -4,7 +4,18 @@ Tokens are i, p, t, u; features a, b, q, v; classes j, l, m; c runs to the rank.
 In the quadratic model tokens are the classes: labels D, probabilities rho (n, n).
 """
 
-from imr.symbolic import d, indices, k, log_sum_exp, n, r, softmax, tensors, total
+from imr.symbolic import (
+    d,
+    indices,
+    k,
+    log_sum_exp,
+    n,
+    r,
+    softmax,
+    tensors,
+    total,
+    unfold,
+)
 
 i, p, t, u = indices("i p t u", n)
 a, b, q, v = indices("a b q v", d)
@@ -44,6 +55,11 @@ def LSE(i, logits=logits, over=j):
 
 
 LINEAR = {sigma: lambda i, j: softmax(lambda j: logits(i, j), j, l)}
+
+
+def attended(p, q):
+    """CA(Z, θ)_pq."""
+    return unfold(total(sigma[p, j] * theta[j, q], j), LINEAR)
 
 
 QUADRATIC = {rho: lambda i, t: softmax(lambda t: quadratic_logits(i, t), t, u)}

@@ -1,40 +1,39 @@
 """Chapter 6, the flow of the quadratic model."""
 
 import torch
-from sympy import KroneckerDelta, diff
+from sympy import KroneckerDelta
 from torch.func import grad, jacrev, vjp
 
 from claims.formulas import soft
-from claims.symbols import (
-    FACTORED,
-    LSE,
-    QUADRATIC,
+from claims.tokens import (
     C,
     G,
     Z,
     at_tokens,
     at_tokens_transposed,
-    factored_logits,
+    factored,
     i,
     j,
+    logits,
+    loss,
+    lse,
     p,
     q,
-    quadratic_logits,
-    quadratic_loss,
     sigma,
     values,
+    velocity,
+    with_softmax,
 )
 from claims.witnesses import claim, proves
 from imr import attention, flow, potentials
-from imr.symbolic import contract, derivative, n, same, total, unfold
+from imr.symbolic import derivative, same, total
 
 
 @proves("lem-quadratic")
 def test_lem_quadratic_proof():
-    slope = diff(quadratic_logits(i, j), Z[p, q])
-    adjoint = contract(total(G[i, j] * slope, (i, n), (j, n)))
-    claim = total(G[p, j] * at_tokens_transposed(j, q), (j, n))
-    claim += total(G[i, p] * at_tokens(i, q), (i, n))
+    adjoint = derivative(total(G[i, j] * logits(i, j), i, j), Z[p, q])
+    claim = total(G[p, j] * at_tokens_transposed(j, q), j)
+    claim += total(G[i, p] * at_tokens(i, q), i)
     assert same(adjoint, claim)
 
 
@@ -54,10 +53,12 @@ def test_lem_quadratic_check(p, formula):
 
 @proves("thm-quadratic")
 def test_thm_quadratic_proof():
-    as_query = total(sigma[i, j] * at_tokens_transposed(j, q), (j, n))
-    claim = KroneckerDelta(i, p) * as_query + sigma[i, p] * at_tokens(i, q)
-    slope = derivative(LSE(i, quadratic_logits, (j, n)), Z[p, q])
-    assert same(slope, unfold(claim, QUADRATIC))
+    as_query = lambda p: total(sigma[p, j] * at_tokens_transposed(j, q), j)
+    as_key = lambda i: sigma[i, p] * at_tokens(i, q)
+    one_row = KroneckerDelta(i, p) * as_query(i) + as_key(i)
+    assert same(derivative(lse(i), Z[p, q]), with_softmax(one_row))
+    all_rows = as_query(p) + total(as_key(i), i)
+    assert same(derivative(total(lse(i), i), Z[p, q]), with_softmax(all_rows))
 
 
 def _reads(s, Z, theta):
@@ -78,46 +79,50 @@ def _reads(s, Z, theta):
     },
 )
 def test_thm_quadratic_check(p, formula):
-    N = lambda Z: potentials.quadratic_logits(Z, p.form)
-    slope = jacrev(lambda Z: N(Z).logsumexp(-1))(p.Z)  # (n, n, d)
-    whole = attention.quadratic_attention(p.Z, p.form)
-    ours = formula(soft(N(p.Z)), p.Z, p.form)
-    return p.close(ours, slope) and p.close(whole, slope.sum(0))
+    """For two scales s, of which one is 1."""
+    held = True
+    for scale in (1.0, 0.3):
+        N = lambda Z, scale=scale: scale * potentials.quadratic_logits(Z, p.form)
+        lse = lambda Z, N=N, scale=scale: N(Z).logsumexp(-1) / scale
+        slope = jacrev(lse)(p.Z)  # (n, n, d)
+        whole = attention.quadratic_attention(p.Z, p.form, scale)
+        size = p.Z @ p.form  # the largest entries of the terms
+        rows = p.close(formula(soft(N(p.Z)), p.Z, p.form), slope, floor=size)
+        held &= rows and p.close(whole, slope.sum(0), floor=size)
+    return held
 
 
 @proves("cor-quadratic-flow")
 def test_cor_quadratic_flow_proof():
-    claim = total((C[p, j] - sigma[p, j]) * at_tokens_transposed(j, q), (j, n))
-    claim += total((C[i, p] - sigma[i, p]) * at_tokens(i, q), (i, n))
-    assert same(-derivative(quadratic_loss(), Z[p, q]), unfold(claim, QUADRATIC))
+    assert same(-derivative(loss(), Z[p, q]), velocity())
 
 
 @claim(
     "cor-quadratic-flow",
-    right=lambda p, C: flow.quadratic_field(p.form, C)(p.Z),
+    right=lambda p, C: flow.quadratic_field(p.form, C, 0.7)(p.Z),
     wrong={
         "transpose term forgotten": lambda p, C: (
-            (C - soft(p.Z @ p.form @ p.Z.T)) @ p.Z @ p.form.T
+            (C - soft(0.7 * p.Z @ p.form @ p.Z.T)) @ p.Z @ p.form.T
         ),
         "theta as if symmetric": lambda p, C: flow.quadratic_field(
-            (p.form + p.form.T) / 2, C
+            (p.form + p.form.T) / 2, C, 0.7
         )(p.Z),
-        "factor 2": lambda p, C: 2 * flow.quadratic_field(p.form, C)(p.Z),
-        "ascent": lambda p, C: -flow.quadratic_field(p.form, C)(p.Z),
+        "factor 2": lambda p, C: 2 * flow.quadratic_field(p.form, C, 0.7)(p.Z),
+        "ascent": lambda p, C: -flow.quadratic_field(p.form, C, 0.7)(p.Z),
+        "scale twice": lambda p, C: 0.7 * flow.quadratic_field(p.form, C, 0.7)(p.Z),
     },
 )
 def test_cor_quadratic_flow_check(p, formula):
-    loss = lambda Z: potentials.quadratic(Z, p.form, p.D)
-    pull = p.D @ p.Z @ p.form.T  # the flow is a difference of such terms
-    return p.close(formula(p, p.D), -grad(loss)(p.Z), floor=pull)
+    loss = lambda Z: potentials.quadratic(Z, p.form, p.D, 0.7)
+    size = p.Z @ p.form  # the flow is a difference of such rows
+    return p.close(formula(p, p.D), -grad(loss)(p.Z), floor=size)
 
 
 @proves("cor-self-attention")
 def test_cor_self_attention_proof():
-    labels = total((C[p, j] + C[j, p]) * values(j, q), (j, n))
-    attention = total((sigma[p, j] + sigma[j, p]) * values(j, q), (j, n))
-    field = -derivative(quadratic_loss(factored_logits), Z[p, q])
-    assert same(field, unfold(labels - attention, FACTORED))
+    weights = C[p, j] + C[j, p] - sigma[p, j] - sigma[j, p]
+    claim = with_softmax(total(weights * values(j, q), j), factored)
+    assert same(-derivative(loss(factored), Z[p, q]), claim)
 
 
 @claim(
@@ -143,5 +148,5 @@ def test_cor_self_attention_proof():
 )
 def test_cor_self_attention_check(p, formula):
     loss = lambda Z: potentials.quadratic(Z, p.phi @ p.phi.T, p.D)
-    pull = p.D @ p.Z @ p.phi @ p.phi.T  # the flow is a difference of such terms
-    return p.close(formula(p.Z, p.phi, p.D), -grad(loss)(p.Z), floor=pull)
+    size = p.Z @ p.phi @ p.phi.T  # the flow is a difference of such rows
+    return p.close(formula(p.Z, p.phi, p.D), -grad(loss)(p.Z), floor=size)

@@ -1,0 +1,131 @@
+"""Chapter 6, a step size that knows where the tokens are."""
+
+import math
+
+import torch
+import z3
+from sympy import KroneckerDelta, Symbol
+from torch.func import hessian
+
+from claims.certain import follows
+from claims.tokens import G, K, Z, a, b, i, j, l, logits, q, s, theta
+from claims.witnesses import claim, proves
+from imr import flow, potentials
+from imr.symbolic import d, log_sum_exp, n, same, softmax, tensors, total, unfold
+
+(H,) = tensors("H", n, d)
+t = Symbol("t", real=True)
+
+
+def curvature():
+    """∇²L[H, H] = s Σᵢ Var(dNᵢ) + 2⟨σ − C, HθHᵀ⟩, by L along Z + tH."""
+    across = lambda X, Y, i, j: total(X[i, a] * theta[a, b] * Y[j, b], a, b)
+    slope = lambda i, j: across(H, Z, i, j) + across(Z, H, i, j)
+    bend = lambda i, j: across(H, H, i, j)
+    moved = unfold(logits(i, j), {Z: lambda i, a: Z[i, a] + t * H[i, a]})
+    assert same(moved, logits(i, j) + t * slope(i, j) + t**2 * bend(i, j))
+    # A row of it, whose logits N_j + t S_j + t² B_j may be any.
+    N, S, B = tensors("N S B", n)
+    row = lambda j: N[j] + t * S[j] + t**2 * B[j]
+    loss = log_sum_exp(lambda j: s * row(j), j) / s - total(G[i, j] * row(j), j)
+    mean = lambda f: total(softmax(lambda j: s * N[j], j, l) * f(j), j)
+    variance = mean(lambda j: S[j] ** 2) - mean(lambda j: S[j]) ** 2
+    bent = mean(lambda j: B[j]) - total(G[i, j] * B[j], j)
+    assert same(loss.diff(t, 2).subs(t, 0), s * variance + 2 * bent)
+
+
+def spread():
+    """Var(v) ≤ |v|²/2: the gap is a sum of squares, as the weights sum to one."""
+    (w,), (v,) = tensors("w", n, positive=True), tensors("v", n)
+    second, first = total(w[j] * v[j] ** 2, j), total(w[j] * v[j], j)
+    variance = second * total(w[j], j) - first**2
+    others = total(w[l], l) - w[j]  # 1 − w_j
+    most = 2 * total(w[j] * others * v[j] ** 2, j)
+    pair = w[j] * w[l] * (v[j] + v[l]) ** 2 / 2
+    gap = total(pair * (1 - KroneckerDelta(j, l)) ** 2, j, l)
+    assert same(most - variance, gap) and gap.is_nonnegative
+    weight = z3.Real("weight")
+    assert follows(2 * weight * (1 - weight) <= z3.Q(1, 2))
+
+
+def sizes():
+    """|dN|² ≤ 4‖θ‖²|Z|²|H|², |⟨σ − C, HθHᵀ⟩| ≤ √(2n)‖θ‖|H|², and what follows."""
+    # Cauchy–Schwarz, for an entry x·y of a product XYᵀ and for an inner product.
+    (x, y) = tensors("x y", d)
+    gap = total(x[a] ** 2, a) * total(y[q] ** 2, q) - total(x[a] * y[a], a) ** 2
+    squares = total((x[a] * y[b] - x[b] * y[a]) ** 2 / 2, a, b)
+    assert same(gap, squares) and squares.is_nonnegative
+    entries = total(Z[i, a] ** 2 * K[j, b] ** 2, i, a, j, b)
+    assert same(entries, total(Z[i, a] ** 2, i, a) * total(K[j, b] ** 2, j, b))
+    # s/2 of the first and twice the second is Λ|H|², with f = ‖θ‖, κ = 2√(2n) f.
+    scale, f, z, h, root = z3.Reals("scale f z h root")
+    first, second = 4 * f**2 * z**2 * h**2, root * f * h**2
+    bound = (2 * scale * f**2 * z**2 + 2 * root * f) * h**2
+    assert follows(scale / 2 * first + 2 * second == bound)
+    # Down a gradient g with the step r, from Taylor's formula with curvature ≤ c.
+    fall, g, r, c = z3.Reals("fall g r c")
+    taylor = (fall <= -r * g**2 + c * r**2 * g**2 / 2,)
+    assert follows(fall <= -r * (1 - r * c / 2) * g**2, *taylor)
+    assert follows(fall < 0, *taylor, r > 0, r * c < 2, g != 0)
+
+
+@proves("prop-local-step")
+def test_prop_local_step_proof():
+    curvature()
+    spread()
+    sizes()
+
+
+def _bound(theta, Z, s, h):
+    """Λ of the claim."""
+    norm, kappa = torch.linalg.matrix_norm(theta, 2), _kappa(theta, Z)
+    return 2 * s * norm**2 * (1 + h * kappa) ** 2 * Z.norm() ** 2 + kappa
+
+
+def _kappa(theta, Z):
+    return 2 * math.sqrt(2 * len(Z)) * torch.linalg.matrix_norm(theta, 2)
+
+
+@claim(
+    "prop-local-step",
+    right=_bound,
+    wrong={
+        "a quarter": lambda *a: _bound(*a) / 4,
+        "one constant for all": lambda theta, Z, s, h: _kappa(theta, Z),
+        "nothing at the origin": lambda theta, Z, s, h: (
+            _bound(theta, Z, s, h) - _kappa(theta, Z)
+        ),
+        "without the scale": lambda theta, Z, s, h: _bound(theta, Z, 1.0, h),
+        "|Z|, not its square": lambda theta, Z, s, h: (
+            2 * s * torch.linalg.matrix_norm(theta, 2) ** 2 * Z.norm()
+            + _kappa(theta, Z)
+        ),
+    },
+)
+def test_prop_local_step_check(p, formula):
+    """Curvatures, and steps of almost 2/Λ, also where the curvature is large."""
+    one = torch.eye(1).double()
+    pair = torch.full((2, 1), 10.0).double()
+    cases = (
+        (p.form, p.Z, p.D, 0.5 + p.seed % 3),
+        (p.form, 0 * p.Z, p.D, 1.0),
+        (one, pair, torch.eye(2).double().flip(0), 1.0),
+        (one, pair, torch.eye(2).double(), 20.0),
+    )
+    return all(_descends(formula, *case) for case in cases)
+
+
+def _descends(formula, theta, Z, C_, s):
+    loss = lambda Z: potentials.quadratic(Z, theta, C_, s)
+    curvature = hessian(loss)(Z).reshape(Z.numel(), -1)
+    top, bound = torch.linalg.eigvalsh(curvature)[-1], formula(theta, Z, s, 0.0)
+    if top > bound + 1e-9 * curvature.norm():
+        return False
+    h = 1.99 / bound.clamp_min(1e-9)
+    while h * formula(theta, Z, s, h) > 1.99:
+        h = h * 0.9
+    V = flow.quadratic_field(theta, C_, s)(Z)
+    fall = loss(Z + h * V) - loss(Z)
+    promised = -h * (1 - h * formula(theta, Z, s, h) / 2) * V.norm() ** 2
+    rounding = 1e-10 * (1 + loss(Z).abs() + (Z @ theta @ Z.T).abs().max())
+    return bool(fall <= promised + rounding)
