@@ -200,7 +200,7 @@ def _largest_least(theta, mean):
         "positive labels": lambda theta, c: bool(c.min() > 0),
         "soft labels": lambda theta, c: bool(c.max() < 1),
     },
-    examples=10,
+    examples=6,
 )
 def test_prop_interior_check(p, formula):
     """Newton's method ends at a finite place, or where all curvature is lost."""
