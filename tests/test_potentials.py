@@ -11,9 +11,15 @@ P = Problem(n=24, d=3, k=4, r=2)
 
 @given(problems)
 def test_linear_is_torchs_cross_entropy_summed(p):
-    expected = F.cross_entropy(p.Z @ p.theta.T, p.C, reduction="sum")
-    assert close(potentials.linear(p.Z, p.theta, p.C), expected)
-    assert min(p.n, p.k) == 1 or not close(potentials.linear(p.Z, p.theta, p.C), expected / p.n)
+    N = p.Z @ p.theta.T
+    expected = F.cross_entropy(N, p.C, reduction="sum")  # whose rounding is relative to the logits
+    assert close(potentials.linear(p.Z, p.theta, p.C), expected, floor=N)
+
+
+def test_losses_are_sums_over_the_tokens_and_not_means():
+    assert close(
+        potentials.linear(P.Z, P.theta, P.C), sum(potentials.linear(P.Z[[i]], P.theta, P.C[[i]]) for i in range(P.n))
+    )
 
 
 @given(problems)

@@ -19,6 +19,12 @@ def soft(N):
     return N.softmax(-1)
 
 
+def kl(N, M):
+    """KL(σ(N) ‖ σ(M)) of each row of logits (n,)."""
+    p, q = N.log_softmax(-1), M.log_softmax(-1)
+    return (p.exp() * (p - q)).sum(-1)
+
+
 def mha(Wq, Wk, Wv, Wo, heads=1):
     """torch.nn.MultiheadAttention with these weights, of query and memory."""
     layer = torch.nn.MultiheadAttention(

@@ -1,34 +1,51 @@
-"""Chapter 5, where the flow goes."""
+"""Chapter 5, where the flow goes: fixed points, smoothed labels, who has an end."""
 
-import numpy as np
+from itertools import pairwise
+
 import torch
-import torch.nn.functional as F
-from scipy.special import lambertw
-from sympy import LambertW, exp, simplify, symbols
+from scipy.optimize import linprog
+from sympy import exp, limit, log, oo, symbols
 from torch.func import grad, hessian
+from z3 import Reals
 
+from claims.drawn import simplex
 from claims.formulas import soft
-from claims.symbols import LINEAR, C, Z, a, c, j, linear_loss, p, q, sigma, theta, y
+from claims.lemmas import a_sum_bounds_its_terms, follows, gibbs
+from claims.linear import gradient, loss, lse, score, sigma
+from claims.one_token import LOSS, margin, rival, rivals, u, velocity, z
+from claims.symbols import C, Z, a, b, i, j, l, p, theta
 from claims.witnesses import claim, proves
-from imr import flow, potentials
-from imr.symbolic import d, derivative, k, same, total, unfold
+from imr import potentials
+from imr.symbolic import derivative, k, same, softmax, tensors, total
 from strategies import close
 
 
 @proves("prop-fixed-points")
 def test_prop_fixed_points_proof():
-    """The gradient is the difference of the two moments.
+    """The velocity along u is a mean of margins; the loss is at most Σ e^{−m}.
 
-    Along u the velocity of a hard label is its mean margin, which is positive where
-    θ_c is a vertex, and so never zero.
+    That a stationary point is a global minimum is the inequality of Gibbs.
     """
-    moment = lambda weights: total(weights[p, j] * theta[j, q], (j, k))
-    claim = moment(sigma) - moment(C)
-    assert same(derivative(linear_loss(), Z[p, q]), unfold(claim, LINEAR))
-    mean = lambda f: total(sigma[p, j] * f(j), (j, k))
-    push = total(y[a] * (theta[c, a] - mean(lambda j: theta[j, a])), (a, d))
-    margins = mean(lambda j: total(y[a] * (theta[c, a] - theta[j, a]), (a, d)))
-    assert same(unfold(push, LINEAR), unfold(margins, LINEAR))
+    assert same(derivative(loss(Z), Z[p, b]), gradient(Z, p, b))
+    gibbs()  # L(Y) − L(Z) = ⟨∇L(Z), Y − Z⟩ + KL, by prop-divergence
+    push = total(velocity(b) * u[b], b)
+    assert same(push, total(rival(j) * margin(u, j), j) / (1 + rivals()))
+    (weight, gap) = tensors("weight gap", k, positive=True)
+    positive = total(weight[j] * gap[j], j) / (1 + total(weight[j], j))
+    assert positive.is_positive
+    assert same(LOSS, log(1 + rivals()))
+    assert log(
+        1 + total(weight[j], j)
+    ).is_positive  # and ≤ Σ weight, as log t ≤ t − 1
+    m, g = symbols("m", real=True), symbols("g", positive=True)
+    t = symbols("t", positive=True)
+    assert same(margin(z, j) + t * margin(u, j), moved_margin(t, j))
+    assert limit(exp(-m - t * g), t, oo) == 0  # each weight, along z + tu
+
+
+def moved_margin(t, j):
+    """The margin over class j at z + tu."""
+    return margin(z, j).xreplace({z[a]: z[a] + t * u[a]})
 
 
 @claim(
@@ -46,19 +63,57 @@ def test_prop_fixed_points_check(p, formula):
     affine = torch.cat([theta, torch.ones(len(theta), 1).double()], dim=1)
     null = torch.linalg.svd(affine.T)[2][-1]  # changes probabilities, not moments
     same_moments = C + 0.5 * C.amin() / null.abs().max() * null
-    small = lambda values: bool(values.abs().max() < 1e-9)
+    small = lambda values: bool(values.abs().max() < 1e-12 * theta.abs().sum())
     stationary = lambda Z, C: small(
         grad(lambda Z: potentials.linear(Z, theta, C))(Z)
     )
     zero = lambda Z, C: small(formula(soft(Z @ theta.T), C, theta))
     cases = ((p.B, C), (p.B, same_moments), (p.B + 1, C))
-    # A hard label at a vertex: along a ray the loss tends to 0 and is never there.
-    ray, vertex = p.B[:1], (p.B[:1] @ theta.T).argmax(-1)
-    near, far, farther = (
-        potentials.linear(t * ray, theta, vertex) for t in (1.0, 10.0, 100.0)
+    return all(stationary(*case) == zero(*case) for case in cases) and _never(p)
+
+
+def _never(p):
+    """A hard label at a vertex: the velocity is not 0, and L falls towards 0.
+
+    In terms of log(e^L − 1), which no rounding brings to −∞.
+    """
+    theta = simplex(p, salt=26)
+    rows = theta[0] - theta[1:]
+    u = torch.linalg.lstsq(rows, torch.ones(len(rows), 1).double()).solution[:, 0]
+    z = p.draw(len(u), salt=25)
+    loss = lambda z: potentials.linear(z[None], theta, torch.tensor([0]))
+    far = (0.0, 1.0, 10.0, 100.0, 1e4)
+    odds = [(-(rows @ (z + t * u))).logsumexp(0) for t in far]
+    pushes = [-grad(loss)(z + t * u) @ u for t in far[:3]]
+    falls = all(before > after for before, after in pairwise(odds))
+    return falls and abs(odds[0] - odds[-1] - 1e4) < 1e-5 and min(pushes) > 0
+
+
+@proves("prop-smoothing")
+def test_prop_smoothing_proof():
+    """Where L ≤ ℓ all probabilities are at least e^{−ℓ/c_min}; so L is coercive."""
+    (P,), (x,) = tensors("P", k, positive=True), tensors("x", k)
+    logarithm = lambda j: log(softmax(lambda j: x[j], j, l))
+    told = -total(P[j] * logarithm(j), j)  # the loss, by prop-divergence
+    assert same(
+        told, total(P[l], l) * log(total(exp(x[l]), l)) - total(P[j] * x[j], j)
     )
-    agree = all(stationary(*case) == zero(*case) for case in cases)
-    return agree and bool(near > far >= farther)
+    a_sum_bounds_its_terms()  # so c_j (−log σ_j) ≤ L, where no term is negative
+    m = l.fresh()
+    assert same(logarithm(j) - logarithm(m), x[j] - x[m])
+    c, least, one, other, L = Reals("c least one other L")
+    terms = (c * -one <= L, c >= least, least > 0, one <= 0, other <= 0)
+    assert follows(least * (other - one) <= L, *terms)  # L ≥ c_min · any difference
+    gibbs()  # minimisers have one softmax, so their logits differ by one number
+    # (b) Σ a log σ = 0 for every softmax of the model, if Σ a = 0 and Σ a θ = 0;
+    (A,) = tensors("A", k)
+    of_model = total(A[j] * log(sigma(Z, i, j)), j)
+    pulled = total(Z[i, b] * total(A[j] * theta[j, b], j), b)
+    assert same(of_model, pulled - lse(Z, i) * total(A[j], j))
+    # but not for the labels c = softmax(a), for which it is Σ a² > 0.
+    of_label = total(A[j] * log(softmax(lambda j: A[j], j, l)), j)
+    rest = log(total(exp(A[l]), l)) * total(A[j], j)
+    assert same(of_label, total(A[j] ** 2, j) - rest)
 
 
 def _minimiser(theta, C):
@@ -70,7 +125,7 @@ def _minimiser(theta, C):
         step = torch.linalg.lstsq(curvature, slope.reshape(-1, 1)).solution
         step = step.reshape(Z.shape)
         better = min((Z - t * step for t in (1.0, 0.5, 0.1)), key=loss)
-        if loss(better) >= loss(Z):
+        if loss(better) >= loss(Z) or slope.abs().max() < 1e-9:
             break
         Z = better
     return Z
@@ -93,100 +148,74 @@ def _solved(theta, rows):
     },
 )
 def test_prop_smoothing_check(p, formula):
-    theta = p.draw(p.d + 1, p.d, salt=21)  # affinely independent
-    C = p.draw(p.n, p.d + 1, salt=22).softmax(-1)
+    d = min(p.d, 6)
+    theta = p.draw(d + 1, d, salt=21)  # affinely independent
+    C = p.draw(p.n, d + 1, salt=22).softmax(-1)
     if not p.close(soft(formula(theta, C) @ theta.T), C, 1e-6):
         return False
+    scores = p.Z @ p.theta.T  # coercive, for any prototypes
+    label = p.draw(p.n, p.k, salt=36).softmax(-1)
+    least = (label.amin(-1) * (scores.amax(-1) - scores.amin(-1))).sum()
+    if potentials.linear(p.Z, p.theta, label) < least * (1 - 1e-12):
+        return False
     # With one prototype too many the minimiser matches moments, not labels.
-    crowded = p.draw(p.d + 2, p.d, salt=23)
-    target = p.draw(1, p.d + 2, salt=24).softmax(-1)
+    crowded = p.draw(d + 2, d, salt=23)
+    target = p.draw(1, d + 2, salt=24).softmax(-1)
     s = soft(_minimiser(crowded, target) @ crowded.T)
-    moments = p.close(s @ crowded, target @ crowded, 1e-7)
+    moments = p.close(s @ crowded, target @ crowded, 1e-7, floor=crowded)
     return moments and not close(s, target, 1e-7)
 
 
-@proves("prop-two-classes")
-def test_prop_two_classes_proof():
-    t, rate, start = symbols("t c m0", positive=True)
-    path = rate * t + start + exp(start)
-    margin = path - LambertW(exp(path))
-    # W = W(e^s) means W e^W = e^s, so e^m = e^s e^{−W} = W.
-    inverse = symbols("W", positive=True)
-    assert simplify(inverse * exp(inverse) * exp(-inverse) - inverse) == 0
-    slope = margin.diff(t).subs(LambertW(exp(path)), inverse)
-    assert simplify(slope - rate / (1 + inverse)) == 0
-    # At t = 0 it is e^{m0}, which has W e^W = e^s there: m(0) = s − e^{m0} = m0.
-    initial = exp(start)
-    assert simplify(initial * exp(initial) - exp(path.subs(t, 0))) == 0
+@proves("prop-interior")
+def test_prop_interior_proof():
+    """L knows a label by its mean prototype alone, and a softmax has no zero.
+
+    So a mean of positive weights has their minimiser (prop-smoothing); and at a
+    minimiser σθ = Cθ is such a mean, by prop-fixed-points.
+    """
+    label = total(C[i, j] * score(Z, i, j), j)
+    assert same(label, total(total(C[i, j] * theta[j, a], j) * Z[i, a], a))
+    assert sigma(Z, i, j).is_positive
+    assert same(total(sigma(Z, i, j), j), 1)
+    assert same(derivative(loss(Z), Z[p, b]), gradient(Z, p, b))
 
 
-def lambert(s):
-    """W(e^s) for a tensor s."""
-    return torch.from_numpy(np.asarray(lambertw(np.exp(s.numpy())).real))
+def _largest_least(theta, mean):
+    """The largest least weight with which the prototypes have this mean, or −1."""
+    k, d = theta.shape
+    rows = torch.cat([theta.T, torch.ones(1, k).double()])
+    made = torch.cat([rows, torch.zeros(d + 1, 1).double()], dim=1)
+    below = torch.cat([-torch.eye(k), torch.ones(k, 1)], dim=1)
+    end = [*mean.tolist(), 1.0]
+    worth, free = [0.0] * k + [-1.0], [(None, None)] * (k + 1)
+    found = linprog(worth, below.numpy(), [0.0] * k, made.numpy(), end, bounds=free)
+    return -found.fun if found.status == 0 else -1.0
 
 
 @claim(
-    "prop-two-classes",
-    right=lambda c, t, m0: (s := c * t + m0 + torch.exp(m0)) - lambert(s),
+    "prop-interior",
+    right=lambda theta, c: _largest_least(theta, c @ theta) > 1e-9,
     wrong={
-        "the start forgotten": lambda c, t, m0: (s := c * t) - lambert(s),
-        "large times only": lambda c, t, m0: torch.log(c * t),
-        "plus": lambda c, t, m0: (s := c * t + m0 + torch.exp(m0)) + lambert(s),
+        "in the hull": lambda theta, c: _largest_least(theta, c @ theta) > -1e-9,
+        "positive labels": lambda theta, c: bool(c.min() > 0),
+        "soft labels": lambda theta, c: bool(c.max() < 1),
     },
     examples=10,
 )
-def test_prop_two_classes_check(p, formula):
-    theta = p.draw(2, p.d, salt=25) / p.d**0.5
-    z, time = 0.5 * p.B[:1], torch.tensor(2.0).double()
-    gap = theta[0] - theta[1]
-    field = flow.linear_field(theta, torch.tensor([0]))
-    end = flow.trajectory(flow.rk4(field, 2.0 / 200), z, 200)[-1]
-    solution = formula((gap**2).sum(), time, (z @ gap)[0])
-    return p.close((end @ gap)[0], solution, 1e-7)
+def test_prop_interior_check(p, formula):
+    """Newton's method ends at a finite place, or where all curvature is lost."""
+    corners = simplex(p, salt=27)
+    inside = torch.cat([corners, corners.mean(0, keepdim=True)])
+    one = lambda j, k: torch.eye(k).double()[j]
+    k = len(inside)
+    face = torch.cat([torch.ones(k - 2), torch.zeros(2)]).double() / (k - 2)
+    labels = [one(0, k), one(k - 1, k), face, soft(p.draw(k, salt=28))]
 
+    def ends(c):
+        z = _minimiser(inside, c[None])
+        bend = hessian(lambda z: (inside @ z).logsumexp(0))(z[0])
+        gaps = corners[1:] - corners[0]
+        basis = torch.linalg.svd(gaps, full_matrices=False)[2]
+        return bool(torch.linalg.eigvalsh(basis @ bend @ basis.T)[0] > 1e-6)
 
-@proves("prop-etf")
-def test_prop_etf_proof():
-    """At z = Rθ_c the velocity is k/(k−1)(1 − σ_c)θ_c, radial and outwards.
-
-    That is the condition of Karush, Kuhn and Tucker.
-    """
-    R, classes = symbols("R k", positive=True)
-    # θ_c·θ_j of the simplex √(k/(k−1)) (I − 11ᵀ/k): unit vectors, of sum zero.
-    product = lambda one: classes / (classes - 1) * (one - 1 / classes)
-    assert simplify(product(1) - 1) == 0
-    assert simplify(product(1) + (classes - 1) * product(0)) == 0
-    weight, others = exp(R * product(1)), exp(R * product(0))
-    whole = weight + (classes - 1) * others
-    # θ_c − σ_c θ_c − σ_other Σ_{j≠c} θ_j, with Σ_{j≠c} θ_j = −θ_c.
-    velocity = 1 - weight / whole + others / whole
-    claim = classes / (classes - 1) * (1 - weight / whole)
-    assert simplify(velocity - claim) == 0
-    assert simplify(velocity - (1 - weight / whole)) != 0
-    sample = claim.subs({R: 2, classes: 5})
-    assert sample.evalf() > 0
-
-
-@claim(
-    "prop-etf",
-    right=lambda R, theta, y: R * theta[y],
-    wrong={
-        "away from the prototype": lambda R, theta, y: -R * theta[y],
-        "another class": lambda R, theta, y: R * theta[(y + 1) % len(theta)],
-        "inside the ball": lambda R, theta, y: 0.5 * R * theta[y],
-    },
-)
-def test_prop_etf_check(p, formula):
-    k, R = p.k + 1, 0.5 + p.scale
-    theta = (torch.eye(k).double() - 1 / k) * (k / (k - 1)) ** 0.5  # unit simplex
-    y = torch.arange(p.n) % k
-    best = formula(R, theta, y)
-    force = flow.linear_field(theta, y)(best)
-    radial = (force * best).sum(-1, keepdim=True) / R**2 * best
-    rivals = F.normalize(p.draw(20, p.n, k, salt=26), dim=-1) * R
-    loss = lambda Z: potentials.linear(Z, theta, y)
-    least = loss(best) <= loss(rivals).min() + 1e-9
-    outwards = ((force * best).sum(-1) >= 0).all()
-    on_sphere = p.close(best.norm(dim=-1), R * torch.ones(p.n).double())
-    unit = p.close(force, radial, floor=theta)  # a difference of prototypes
-    return on_sphere and unit and bool(outwards and least)
+    return all(formula(inside, c) == ends(c) for c in labels)

@@ -1,105 +1,42 @@
-"""Chapter 9."""
+"""Chapter 9, other roads to the same read."""
 
 import torch
-from sympy import S, exp, log, symbols
+from sympy import S, symbols
 from torch.func import grad
 
-from claims.formulas import lse, soft
-from claims.symbols import W, a, i, j, l, m, mu, p, q, weight, x, y, z
 from claims.witnesses import claim, proves
 from imr import attention
 from imr.symbolic import (
-    contract,
     d,
     derivative,
-    k,
-    log_sum_exp,
+    indices,
     n,
     r,
     same,
     softmax,
+    tensors,
     total,
     unfold,
 )
 
-
-@proves("prop-hopfield")
-def test_prop_hopfield_proof():
-    tau = symbols("tau", positive=True)
-    score = lambda j: total(x[j, a] * z[a], (a, d)) / tau
-    energy = -tau * log_sum_exp(score, (j, k)) + total(z[a] ** 2, (a, d)) / 2
-    read = total(softmax(score, j, (l, k)) * x[j, q], (j, k))
-    assert same(derivative(energy, z[q]), z[q] - unfold(read, {}))
-
-
-@claim(
-    "prop-hopfield",
-    right=lambda Z, X, tau: attention.cross_attention(Z, X, 1 / tau),
-    wrong={
-        "the sign of the regression flow": lambda Z, X, tau: (
-            -attention.cross_attention(Z, X, 1 / tau)
-        ),
-        "no temperature": lambda Z, X, tau: attention.cross_attention(Z, X),
-        "half a step": lambda Z, X, tau: (
-            (Z + attention.cross_attention(Z, X, 1 / tau)) / 2
-        ),
-    },
-)
-def test_prop_hopfield_check(p, formula):
-    tau = 0.3
-    energy = lambda Z: (-tau * lse(Z / tau, p.theta)).sum() + (Z**2).sum() / 2
-    update = formula(p.Z, p.theta, tau)
-    descends = energy(update) <= energy(p.Z) + 1e-10
-    return p.close(update, p.Z - grad(energy)(p.Z)) and bool(descends)
-
-
-@proves("prop-mean-shift")
-def test_prop_mean_shift_proof():
-    tau = symbols("tau", positive=True)
-    square = lambda j: total((z[a] - mu[j, a]) ** 2, (a, d))
-    density = lambda j: weight[j] * exp(-square(j) / (2 * tau))
-    everything = total(density(j), (j, k))
-    claim = total(density(j) * (mu[j, q] - z[q]), (j, k)) / everything
-    assert same(tau * derivative(log(everything), z[q]), claim)
-
-
-@claim(
-    "prop-mean-shift",
-    right=lambda Z, mu, weights, tau: (
-        soft((Z @ mu.T - (mu**2).sum(-1) / 2) / tau + weights.log()) @ mu - Z
-    ),
-    wrong={
-        "norms of the centres forgotten": lambda Z, mu, weights, tau: (
-            soft(Z @ mu.T / tau + weights.log()) @ mu - Z
-        ),
-        "weights forgotten": lambda Z, mu, weights, tau: (
-            soft((Z @ mu.T - (mu**2).sum(-1) / 2) / tau) @ mu - Z
-        ),
-        "no pull back": lambda Z, mu, weights, tau: (
-            soft((Z @ mu.T - (mu**2).sum(-1) / 2) / tau + weights.log()) @ mu
-        ),
-    },
-)
-def test_prop_mean_shift_check(p, formula):
-    tau, weights = 0.7, p.C[0]
-    square = lambda Z: ((Z[:, None] - p.theta) ** 2).sum(-1)  # (n, k)
-    logarithm = lambda Z: weights.log() - square(Z) / (2 * tau)
-    density = lambda Z: logarithm(Z).logsumexp(-1).sum()
-    return p.close(formula(p.Z, p.theta, weights, tau), tau * grad(density)(p.Z))
+i, t, u = indices("i t u", n)
+a, q = indices("a q", d)
+c, e = indices("c e", r)
 
 
 @proves("prop-in-context")
 def test_prop_in_context_proof():
     rate = symbols("eta", positive=True)
-    residual = lambda i, m: total(W[m, a] * x[i, a], (a, d)) - y[i, m]
-    loss = total(residual(i, m) ** 2, (i, n), (m, r)) / 2
-    at_zero = lambda e: e.replace(
-        lambda e: getattr(e, "base", None) == W, lambda e: S.Zero
-    )
-    after_one_step = -rate * at_zero(derivative(loss, W[p, q]))
-    prediction = contract(total(after_one_step * z[q], (q, d)))
-    score = total(x[i, a] * z[a], (a, d))
-    assert same(prediction, rate * total(y[i, p] * score, (i, n)))
+    (W,), (z,) = tensors("W", r, d), tensors("z", d)
+    (x,), (y,) = tensors("x", n, d), tensors("y", n, r)
+    residual = lambda i, c: total(W[c, a] * x[i, a], a) - y[i, c]
+    loss = total(residual(i, c) ** 2, i, c) / 2
+    start = {W: lambda c, a: S.Zero}
+    after_one_step = -rate * unfold(derivative(loss, W[e, q]), start)
+    assert same(after_one_step, rate * total(y[i, e] * x[i, q], i))
+    prediction = total(after_one_step * z[q], q)
+    score = total(x[i, a] * z[a], a)
+    assert same(prediction, rate * total(score * y[i, e], i))
 
 
 @claim(
@@ -109,13 +46,32 @@ def test_prop_in_context_proof():
         "softmax attention": lambda X, Y, z, rate: rate * Y.T @ (X @ z).softmax(0),
         "rate forgotten": lambda X, Y, z, rate: Y.T @ (X @ z),
         "mean over examples": lambda X, Y, z, rate: rate * Y.T @ (X @ z) / len(X),
+        "minus": lambda X, Y, z, rate: -rate * Y.T @ (X @ z),
     },
 )
 def test_prop_in_context_check(p, formula):
     Y, z, rate = p.draw(p.n, p.r, salt=36), p.draw(p.d, salt=37), 0.1
     loss = lambda A: ((p.Z @ A.T - Y) ** 2).sum() / 2
     A = -rate * grad(loss)(torch.zeros(p.r, p.d).double())
-    return p.close(formula(p.Z, Y, z, rate), A @ z)
+    terms = rate * Y.abs().T @ (p.Z.abs() @ z.abs())
+    return p.close(formula(p.Z, Y, z, rate), A @ z, floor=terms)
+
+
+@proves("prop-crate")
+def test_prop_crate_proof():
+    H = symbols("H", integer=True, positive=True)
+    (g,), (Z,), (U,) = indices("g", H), tensors("Z", n, d), tensors("U", H, d, r)
+    coded = lambda g, c, i: total(U[g, a, c] * Z[i, a], a)
+    score = lambda g, i, t: total(coded(g, c, i) * coded(g, c, t), c)
+    value = lambda g: total(coded(g, e, t) * U[g, q, e], e)
+    # a softmax of each column: entry (t, i) sums over the rows
+    column = lambda g, t, i: softmax(lambda t: score(g, t, i), t, u)
+    SSA = lambda g, e, i: total(coded(g, e, t) * column(g, t, i), t)
+    MSSA = total(U[g, q, e] * SSA(g, e, i), g, e)
+    row = lambda g: softmax(lambda t: score(g, i, t), t, u)
+    assert same(MSSA, total(row(g) * value(g), g, t))
+    companion = lambda g: softmax(lambda i: score(g, t, i), i, u)
+    assert not same(MSSA, total(companion(g) * value(g), g, t))
 
 
 @claim(
@@ -127,6 +83,7 @@ def test_prop_in_context_check(p, formula):
         "one softmax for all heads": lambda X, U: (
             attention.self_attention(X.T, torch.cat(list(U), dim=1)).T
         ),
+        "minus": lambda X, U: -attention.self_attention(X.T, U).T,
     },
 )
 def test_prop_crate_check(p, formula):

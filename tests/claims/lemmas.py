@@ -1,0 +1,86 @@
+"""The small lemmas that several proofs share, each proved when it is called.
+
+Sums are SymPy's, for every size; the polynomial inequality at the end of a chain is
+decided by z3, for all real numbers.
+"""
+
+from sympy import KroneckerDelta, limit, log, symbols
+from z3 import BoolRef, Not, Reals, Solver, unsat
+
+from imr.symbolic import indices, k, same, tensors, total
+
+j, l, q = indices("j l q", k)
+s, r = tensors("s r", k, positive=True)  # weights
+x, y = tensors("x y", k)  # real numbers
+
+
+def follows(claim: BoolRef, *given: BoolRef) -> bool:
+    """Whether z3 proves the claim from what is given, for all real numbers."""
+    solver = Solver()
+    solver.add(*given, Not(claim))
+    return solver.check() == unsat
+
+
+def mean(f):
+    """The mean of f(j) under positive weights, which need not sum to one."""
+    return total(s[j] * f(j), j) / total(s[j], j)
+
+
+def variance(f=lambda j: x[j]):
+    """The mean of the squares minus the square of the mean."""
+    return mean(lambda j: f(j) ** 2) - mean(f) ** 2
+
+
+def a_sum_bounds_its_terms():
+    """Of terms that are not negative none exceeds the sum; if it is 0, all are."""
+    others = (1 - KroneckerDelta(j, q)) ** 2 * s[j] * x[j] ** 2
+    assert total(others, j).is_nonnegative
+    assert same(total(s[j] * x[j] ** 2, j) - s[q] * x[q] ** 2, total(others, j))
+
+
+def a_variance_is_a_mean_of_squares():
+    """It is not negative, and by the lemma above 0 for a constant alone."""
+    assert same(variance(), mean(lambda j: (x[j] - mean(lambda l: x[l])) ** 2))
+    assert total(s[j] * x[j] ** 2, j).is_nonnegative
+    a_sum_bounds_its_terms()
+
+
+def cauchy_schwarz():
+    """(Σ s x y)² ≤ Σ s x² · Σ s y², by Lagrange's identity, for any weights s."""
+    product = lambda f, g: total(s[j] * f[j] * g[j], j)
+    squares = s[j] * s[l] * (x[j] * y[l] - x[l] * y[j]) ** 2
+    gap = product(x, x) * product(y, y) - product(x, y) ** 2
+    assert same(gap, total(squares, j, l) / 2)
+    assert total(squares, j, l).is_nonnegative
+
+
+def variance_bound():
+    """Popoviciu: numbers between m and M have a variance of at most (M − m)²/4."""
+    low, high = symbols("m M", real=True)
+    centre = mean(lambda j: x[j])
+    gap = mean(lambda j: (high - x[j]) * (x[j] - low))
+    assert same(variance() + gap, (high - centre) * (centre - low))
+    # M − x and x − m are not negative, hence squares; and so is the mean, the gap.
+    assert (total(s[j] * x[j] ** 2 * y[j] ** 2, j) / total(s[j], j)).is_nonnegative
+    v, g, c, m, M = Reals("v g c m M")
+    assert follows(4 * v <= (M - m) ** 2, v + g == (M - c) * (c - m), g >= 0)
+
+
+def gibbs():
+    """Σ s log(s/r) ≥ 0 for probabilities s and r, and 0 for s = r alone.
+
+    g(t) = t − 1 − log t falls before t = 1 and rises after it, so g(t) ≥ g(1) = 0.
+    The divergence is the mean of g(r/s) under s.
+    """
+    t, more = symbols("t more", positive=True)
+    g = t - 1 - log(t)
+    assert g.subs(t, 1) == 0
+    assert g.diff(t).subs(t, 1 + more).simplify().is_positive
+    assert g.diff(t).subs(t, 1 / (1 + more)).simplify().is_negative
+    divergence = total(s[j] * (log(s[j]) - log(r[j])), j)
+    means = total(s[j] * (r[j] / s[j] - 1 - log(r[j] / s[j])), j)
+    assert same(divergence, means + total(s[j], j) - total(r[j], j))
+    # Each g is not negative, hence a square; so their mean is 0 only if each g is.
+    assert total(s[j] * x[j] ** 2, j).is_nonnegative
+    assert limit(more * g.subs(t, t / more), more, 0) == t  # a term with s = 0 is r
+    a_sum_bounds_its_terms()
