@@ -107,19 +107,6 @@ def substitute(poly: Poly, names: Mapping[Name, Name]) -> Poly:
     return add(*(multiply(number(c), *(_renamed(f, e, names) for f, e in m)) for m, c in poly))
 
 
-def cleared(poly: Poly) -> Poly:
-    """The numerator of a polynomial over its common denominator."""
-    while True:
-        lowest: dict[Factor, Fraction] = {}
-        for monomial, _ in poly:
-            for factor, exponent in monomial:
-                if factor[0] == "poly" and exponent < 0 and exponent.denominator == 1:
-                    lowest[factor] = min(exponent, lowest.get(factor, exponent))
-        if not lowest:
-            return poly
-        poly = multiply(poly, *(single(factor, -exponent) for factor, exponent in lowest.items()))
-
-
 def _root(poly: Poly, exponent: Fraction) -> Poly:
     """(pq)^e = p^e q^e for positive p, prime numbers among them; and where no factor is negative, for all of them."""
     (content, coefficient), rest = _content(poly)
@@ -186,8 +173,21 @@ def _sum_term(monomial: Monomial, index: Name) -> Poly:
         else:
             inner.append(single(factor, exponent))
     # Each factor of an opened sum hangs with its indices: none meets another that it could be added to, or cancel.
-    (term,) = multiply(*inner)
-    return multiply(((constant, Fraction(1)),), _numbered(bound, term))
+    ((whole, coefficient),) = multiply(*inner)
+    return multiply(((constant, coefficient),), _connected(bound, whole))
+
+
+def _connected(bound: list[Name], monomial: Monomial) -> Poly:
+    """A sum of which each factor hangs with the others; Σᵢ Σⱼ fᵢⱼ / Σⱼ fᵢⱼ, a quotient of equal sums, is taken out first."""
+    below = {factor for factor, exponent in monomial if factor[0] == "sum" and exponent < 0}
+    for index in bound if below else ():
+        summed = tuple(pair for pair in monomial if index in mentioned(pair[0]))
+        ((part, coefficient),) = _numbered([index], (summed, Fraction(1)))
+        if part[0][0] in below:
+            rest = tuple(pair for pair in monomial if pair not in summed)
+            left = multiply(((part, coefficient),), ((rest, Fraction(1)),))
+            return reduce(sum_over, (other for other in bound if other != index), left)
+    return _numbered(bound, (monomial, Fraction(1)))
 
 
 def _opened(factor: Factor) -> tuple[list[Name], Poly]:

@@ -24,9 +24,9 @@ from sympy import (
     sympify,
 )
 
-from imr.symbolic.factors import Name, Poly, add, number, single
+from imr.symbolic.factors import Factor, Name, Poly, add, number, single
 from imr.symbolic.language import Index, require_well_formed, slope_of
-from imr.symbolic.normal import cleared, delta, exponential, logarithm, multiply, power, sum_over
+from imr.symbolic.normal import delta, exponential, logarithm, multiply, power, sum_over
 from imr.symbolic.oracle import require_equal
 
 
@@ -46,7 +46,7 @@ def same(x: Expr | int, y: Expr | int) -> bool:
         require_well_formed(side)
     read = _Reader(x, y)
     try:
-        difference = cleared(add(read(x), multiply(number(-1), read(y))))
+        difference = _cleared(add(read(x), multiply(number(-1), read(y))))
     except ZeroDivisionError:
         raise ValueError(
             f"{x} or {y} is nowhere defined: it divides by 0, by a delta, or takes the logarithm of 0"
@@ -55,6 +55,19 @@ def same(x: Expr | int, y: Expr | int) -> bool:
         return False
     require_equal(x, y)
     return True
+
+
+def _cleared(poly: Poly) -> Poly:
+    """The numerator of a polynomial over its common denominator."""
+    while True:
+        lowest: dict[Factor, Fraction] = {}
+        for monomial, _ in poly:
+            for factor, exponent in monomial:
+                if factor[0] == "poly" and exponent < 0 and exponent.denominator == 1:
+                    lowest[factor] = min(exponent, lowest.get(factor, exponent))
+        if not lowest:
+            return poly
+        poly = multiply(poly, *(single(factor, -exponent) for factor, exponent in lowest.items()))
 
 
 class _Reader:

@@ -5,6 +5,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from math import inf
 from typing import NamedTuple
 
 import pytest
@@ -125,13 +126,15 @@ def rejects(check: Check, wrong: Formula) -> Said:
 
     Returns:
         ``problems``: how many it took; ``error``: by how much it was off, relative,
-        or None where an inequality failed.
+        or None where a condition failed, or shapes differ.
 
     Raises:
         AssertionError: it fails for none, so the check is too weak.
     """
     for number, problem in enumerate(fixed(), 1):
         if not check(problem, wrong):
-            beyond = [e for tolerance, e in problem.errors.items() if e > tolerance]
-            return {"problems": number, "error": max(beyond, default=None)}
+            beyond = [
+                e for allowed, e in problem.errors.items() if allowed < e < inf
+            ]
+            return {"problems": number, "error": max(off, default=None)}
     raise AssertionError("the check accepts this wrong formula for every problem")
