@@ -136,5 +136,5 @@ def rejects(check: Check, wrong: Formula) -> Said:
             beyond = [
                 e for allowed, e in problem.errors.items() if allowed < e < inf
             ]
-            return {"problems": number, "error": max(off, default=None)}
+            return {"problems": number, "error": max(beyond, default=None)}
     raise AssertionError("the check accepts this wrong formula for every problem")

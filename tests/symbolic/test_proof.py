@@ -21,6 +21,7 @@ s, u = tensors("s u", k, positive=True)
 h, c = symbols("h c", real=True)
 g = Function("g")
 delta = KroneckerDelta
+PROBABILITY = softmax(lambda l: C[i, l], j, l)
 LSE = log_sum_exp(lambda j: x[j], j)
 
 PROVED = [
@@ -56,13 +57,10 @@ PROVED = [
     (log(2 * x[j] + 2 * y[j]), log(2) + log(x[j] + y[j])),
     (log(s[j] + s[j] * u[l]), log(s[j]) + log(1 + u[l])),
     (total(softmax(lambda l: x[l], j, l), j), 1),
-    (total(softmax(lambda l: C[i, l], j, l), i, j), n),
-    (total(w[i] * softmax(lambda l: C[i, l], j, l), i, j), total(w[i], i)),
-    (
-        total(w[i] * D[i, t] * softmax(lambda l: C[i, l], j, l) ** 2 / softmax(lambda l: C[i, l], j, l), i, j, t),
-        total(w[i] * D[i, t], i, t),
-    ),
-    (total(softmax(lambda l: C[i, l], j, l) * softmax(lambda l: C[t, l], m, l), i, t, j, m), n**2),
+    (total(PROBABILITY, i, j), n),
+    (total(w[i] * PROBABILITY, i, j), total(w[i], i)),
+    (total(w[i] * D[i, t] * PROBABILITY, i, j, t), total(w[i] * D[i, t], i, t)),
+    (total(PROBABILITY * PROBABILITY.xreplace({i: t, j: m}), i, t, j, m), n**2),
     (softmax(lambda l: x[l] + h, j, l), softmax(lambda m: x[m], j, m)),
     (x[j] / (x[j] + y[j]) + y[j] / (x[j] + y[j]), 1),
     (1 / (x[j] + y[j]) - 1 / (x[j] - y[j]), -2 * y[j] / (x[j] ** 2 - y[j] ** 2)),
