@@ -28,8 +28,8 @@ STUDY = [
 """The same of imr.experiment."""
 
 CALCULUS = [
-    {"language", "factors", "arithmetic", "show"},
-    {"normal", "oracle"},
+    {"language", "factors", "arithmetic"},
+    {"normal", "oracle", "show"},
     {"calculus", "proof"},
     {"__init__"},
 ]

@@ -2,8 +2,11 @@
 
 from collections import Counter
 from fractions import Fraction
+from functools import reduce
+from operator import mul
 
 from mpmath import MPIntervalContext
+from sympy import integer_nthroot
 
 LARGE = 60
 """So many exponentials in one exact number, and it is given up for an interval."""
@@ -58,10 +61,13 @@ class Exact:
         """Return self^exponent, if it is of the same kind."""
         if exponent.denominator > 1:
             return self._root(exponent)
-        base, result = (self if exponent >= 0 else self._inverse()), Exact.of(1)
-        for _ in range(abs(int(exponent))):
-            result *= base
-        return result
+        base, times = (self if exponent >= 0 else self._inverse()), abs(int(exponent))
+        if len(base.top) == 1 and not base.bottom:
+            ((t, c),) = base.top.items()
+            return Exact({t * times: c**times})
+        if times > LARGE:
+            raise InexactError
+        return reduce(mul, [base] * times, Exact.of(1))
 
     def exp(self) -> "Exact":
         """Return e to the power of a rational number."""
@@ -111,9 +117,10 @@ class Exact:
     def _root(self, exponent: Fraction) -> "Exact":
         ((t, c), *more) = self.top.items() or [(Fraction(0), Fraction(0))]
         degree = exponent.denominator
-        root = Fraction(*(round(abs(part) ** (1 / degree)) for part in (c.numerator, c.denominator)))
-        if more or self.bottom or c <= 0 or root**degree != c:
+        (top, exact), (bottom, whole) = (integer_nthroot(abs(part), degree) for part in (c.numerator, c.denominator))
+        if more or self.bottom or c <= 0 or not (exact and whole):
             raise InexactError
+        root = Fraction(top, bottom)
         return Exact({t * exponent: root**exponent.numerator})
 
 

@@ -20,6 +20,9 @@ def derivative(f: Expr, entry: Indexed) -> Expr:
         ValueError: an index of ``entry`` is summed over in ``f``; the sum would capture it. Or ``f`` is not of the calculus.
         UnsoundError: arithmetic contradicts the result, by an error of this module or of SymPy.
     """
+    f = sympify(f)
+    if not isinstance(entry, Indexed):
+        raise ValueError(f"the derivative is asked for in {entry}, expected an entry of a tensor, such as Z[p, q]")
     require_well_formed(f)
     require_well_formed(entry)
     bound = {index for s in f.atoms(Sum) for index in s.variables}

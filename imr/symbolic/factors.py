@@ -2,13 +2,15 @@
 
 A polynomial is a tuple of terms (monomial, coefficient), a monomial one of pairs (factor, exponent), and a factor one of
 ``("letter", name, positive)``, ``("entry", tensor, indices, positive)``, ``("delta", index, index)``,
-``("exp", monomial)``, ``("log", polynomial)``, ``("function", name, polynomial)``,
-``("poly", polynomial)``, whose exponent is none of 1, 2, …, and ``("sum", indices, monomial)``.
+``("exp", monomial)``, ``("log", polynomial)``, ``("function", name, order, polynomial)``, ``("poly", polynomial)`` with an
+exponent of −1, −2, …, ``("root", polynomial)`` with one between 0 and 1, and ``("sum", indices, monomial)``.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from functools import cache
+from itertools import permutations, product
+from math import factorial, prod
 
 Name = tuple[str, str]
 """An index: what tells it from others, and its size. Numbered ones begin with #."""
@@ -17,6 +19,12 @@ Monomial = tuple[tuple[Factor, Fraction], ...]
 Term = tuple[Monomial, Fraction]
 Poly = tuple[Term, ...]
 ONE: Poly = (((), Fraction(1)),)
+
+LARGE = 400
+"""A sum to a higher power than this is not expanded."""
+
+ORDERS = 1000
+"""More orders of the indices of one sum than this are not tried."""
 
 
 def collect(terms: Iterable[Term]) -> Poly:
@@ -40,6 +48,50 @@ def number(value: Fraction | int) -> Poly:
 def single(factor: Factor, exponent: Fraction | int = 1) -> Poly:
     """A factor to a power."""
     return ((((factor, Fraction(exponent)),), Fraction(1)),)
+
+
+def delta(one: Name, other: Name) -> Poly:
+    """δ of two indices of one range."""
+    return ONE if one == other else single(("delta", *sorted((one, other))))
+
+
+def made_equal(monomial: Monomial) -> dict[Name, Name]:
+    """For each index that a delta makes equal to others: the one of them that comes first in print."""
+    first: dict[Name, Name] = {}
+    for (kind, *pair), _ in monomial:
+        if kind == "delta":
+            known = [first.get(index, index) for index in pair]
+            equal = {index for index in (*first, *pair) if first.get(index, index) in known}
+            first |= dict.fromkeys(equal, min(equal))
+    return first
+
+
+def shared(poly: Poly) -> Monomial:
+    """What all terms have as a factor, to the lowest of its exponents; 0 where it is absent.
+
+    Where a term has a delta, it counts as 0 where the delta is 0, and its factors need no value there. So a factor is taken
+    only if a term without deltas has it, too.
+    """
+    powers = [dict(monomial) for monomial, _ in poly]
+    sure = [p for p in powers if not any(factor[0] == "delta" for factor in p)]
+    lowest = {f: min(p.get(f, Fraction(0)) for p in powers) for f in dict.fromkeys(f for p in powers for f in p)}
+    return tuple(sorted(((f, e) for f, e in lowest.items() if any(p.get(f, 0) * e > 0 for p in sure)), key=printed))
+
+
+def orders(bound: list[Name], look: Callable[[Name], str]) -> Iterator[list[Name]]:
+    """Every order of indices that keeps sizes sorted, and within a size what each looks like among the others.
+
+    Raises:
+        ValueError: there are more than ``ORDERS``.
+    """
+    alike: dict[tuple[str, str], list[Name]] = {}
+    for index in bound:
+        alike.setdefault((index[1], look(index) if len(bound) > 2 else ""), []).append(index)
+    groups = [alike[key] for key in sorted(alike)]
+    if prod(factorial(len(group)) for group in groups) > ORDERS:
+        raise ValueError(f"a sum has {max(map(len, groups))} indices that look alike, too many to order: split the formula")
+    for choice in product(*[permutations(group) for group in groups]):
+        yield [index for group in choice for index in group]
 
 
 @cache
@@ -72,7 +124,7 @@ def positive(factor: Factor) -> bool:
         return parts[-1]
     if kind == "sum":
         return all(positive(f) for f, _ in parts[1])
-    if kind == "poly":
+    if kind in ("poly", "root"):
         return all(c > 0 and all(positive(f) for f, _ in m) for m, c in parts[0])
     return kind == "exp"
 
@@ -80,7 +132,8 @@ def positive(factor: Factor) -> bool:
 @cache
 def nonnegative(factor: Factor) -> bool:
     """Whether a factor is not negative by its form: a positive one, a sum of products of such and of even powers."""
-    return positive(factor) or (factor[0] == "sum" and all(e % 2 == 0 or nonnegative(f) for f, e in factor[2]))
+    squares = factor[0] == "sum" and all(e % 2 == 0 or nonnegative(f) for f, e in factor[2])
+    return squares or factor[0] == "root" or positive(factor)
 
 
 @cache

@@ -5,7 +5,6 @@ formula can compare an index with one of another range, or leave a range: it can
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from itertools import count
 
 from sympy import (
     Add,
@@ -27,12 +26,13 @@ from sympy import (
     symbols,
     sympify,
 )
-from sympy.core.function import AppliedUndef
+from sympy.core.function import AppliedUndef, UndefinedFunction
 
 n, d, k, r = symbols("n d k r", integer=True, positive=True)
 """The sizes: tokens n, features d, classes k, rank r."""
 
-_serials = count(1)
+_serials = [0]
+"""The largest serial number of an index so far."""
 
 
 class Index(Symbol):
@@ -52,6 +52,7 @@ class Index(Symbol):
             )
         index = Symbol.__xnew__(cls, name, integer=True, positive=True)
         index.size, index.serial = size, serial
+        _serials[0] = max(_serials[0], serial)
         return index
 
     def _hashable_content(self) -> tuple:
@@ -63,7 +64,7 @@ class Index(Symbol):
 
     def fresh(self) -> "Index":
         """Return an index of the same name and range that stands nowhere else."""
-        return Index(self.name, self.size, next(_serials))
+        return Index(self.name, self.size, _serials[0] + 1)
 
 
 class Tensor(IndexedBase):
@@ -162,13 +163,20 @@ def require_well_formed(expr: Expr) -> None:
 
 def slope_of(expr: Expr) -> tuple[str, int, Expr]:
     """Take g⁽ᵐ⁾(t), as SymPy writes it, apart: the name g, the order m and the argument t."""
-    derivative, argument = (expr.expr, expr.point[0]) if isinstance(expr, Subs) else (expr, None)
+    derivative = expr.expr if isinstance(expr, Subs) else expr
     known = isinstance(derivative, Derivative) and isinstance(derivative.expr, AppliedUndef)
     if known and len(derivative.expr.args) == len(derivative.variable_count) == 1:
-        (variable, order), inner = derivative.variable_count[0], derivative.expr.args[0]
-        if variable == inner and order.is_Integer:
-            return derivative.expr.func.__name__, int(order), inner if argument is None else argument
+        (variable, order), (inner,) = derivative.variable_count[0], derivative.expr.args
+        replaced = tuple(expr.variables) if isinstance(expr, Subs) else (variable,)
+        if variable == inner and order.is_Integer and replaced == (variable,):
+            argument = expr.point[0] if isinstance(expr, Subs) else variable
+            return function_name(derivative.expr.func), int(order), argument
     raise ValueError(f"{expr} is no part of the calculus, which has derivatives of Function('g') in its one argument alone")
+
+
+def function_name(function: UndefinedFunction) -> str:
+    """Name an unknown function, so that two of one name but of other assumptions are two."""
+    return f"{function.__name__}{sorted(function._kwargs.items())}"
 
 
 def _at(logits: Callable[[Index], Expr], index: Index, bound: bool = True) -> Expr:

@@ -8,15 +8,16 @@ others by these indices. Bound indices have no names but numbers, in the order t
 Each function below rewrites by an identity between real numbers that holds wherever both of its sides are defined.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from fractions import Fraction
 from functools import reduce
-from itertools import count, permutations, product
-from math import floor
+from itertools import count
+from math import floor, gcd, lcm
 
 from sympy import Rational, factorrat
 
 from imr.symbolic.factors import (
+    LARGE,
     ONE,
     Factor,
     Monomial,
@@ -24,12 +25,16 @@ from imr.symbolic.factors import (
     Poly,
     Term,
     add,
+    delta,
     height,
+    made_equal,
     mentioned,
     nonnegative,
     number,
+    orders,
     positive,
     printed,
+    shared,
     single,
 )
 
@@ -39,11 +44,6 @@ _fresh = count(1)
 def multiply(*polys: Poly) -> Poly:
     """p q, expanded."""
     return reduce(lambda p, q: add(*(_product(s, t) for s in p for t in q)), polys, ONE)
-
-
-def delta(one: Name, other: Name) -> Poly:
-    """δ of two indices of one range."""
-    return ONE if one == other else single(("delta", *sorted((one, other))))
 
 
 def exponential(poly: Poly) -> Poly:
@@ -59,42 +59,50 @@ def exponential(poly: Poly) -> Poly:
 
 
 def logarithm(poly: Poly) -> Poly:
-    """log(exp(m)^c p^e q) = c m + e log p + log q for positive p, prime numbers among them.
+    """log(exp(m)^c p^e q) = c m + e log p + log q for p that are not negative by their form, prime numbers among them.
 
     Raises:
         ZeroDivisionError: the polynomial is 0.
     """
-    if not poly:
-        raise ZeroDivisionError
-    (content, coefficient), rest = _content(poly)
-    out = [multiply(number(e), single(("log", number(prime)))) for prime, e in factorrat(Rational(abs(coefficient))).items()]
+    content, scale, rest = _content(poly)
+    out = [multiply(number(e), single(("log", number(prime)))) for prime, e in factorrat(Rational(scale)).items()]
     inside = []
     for factor, exponent in content:
         if factor[0] == "exp":
             out.append(((factor[1], exponent),))
-        elif positive(factor):
-            base = factor[1] if factor[0] == "poly" else single(factor)
-            out.append(multiply(number(exponent), single(("log", base))))
+        elif factor[0] in ("poly", "root") and nonnegative(factor):
+            out.append(multiply(number(exponent), logarithm(factor[1])))
+        elif nonnegative(factor):
+            out.append(multiply(number(exponent), single(("log", single(factor)))))
         else:
             inside.append((factor, exponent))
-    kept = multiply(((tuple(inside), coefficient / abs(coefficient)),), rest)
+    kept = multiply(((tuple(inside), Fraction(1)),), rest)
     return add(*out) if kept == ONE else add(*out, single(("log", kept)))
 
 
 def power(poly: Poly, exponent: Fraction) -> Poly:
-    """p^e: expanded for e = 1, 2, …, and for other whole e, factor by factor; see ``_root`` for the rest.
+    """p^e: expanded for e = 1, 2, …, factor by factor for e = −1, −2, …; and p^(w+e) = p^w p^e for a whole w and 0 < e < 1.
 
     Raises:
         ZeroDivisionError: the exponent is negative, and the base 0 or a multiple of a delta.
+        ValueError: a sum is raised to a power that is too large to expand.
     """
-    if exponent >= 0 and exponent.denominator == 1:
-        return multiply(*[poly] * int(exponent))
-    if exponent < 0 and (not poly or (len(poly) == 1 and any(factor[0] == "delta" for factor, _ in poly[0][0]))):
+    whole, part = divmod(exponent, 1)
+    if part:
+        return multiply(power(poly, Fraction(whole)), _root(poly, part)) if poly or whole < 0 else poly
+    if exponent >= 0 and len(poly) == 1:
+        ((monomial, coefficient),) = poly
+        return multiply(number(coefficient**whole), *[single(factor, e * whole) for factor, e in monomial])
+    if exponent > LARGE:
+        raise ValueError(f"a sum is raised to the power {exponent}, expected {LARGE} at most: it is expanded")
+    if exponent >= 0:
+        return multiply(*[poly] * whole)
+    if len(poly) == 1 and any(factor[0] == "delta" for factor, _ in poly[0][0]):
         raise ZeroDivisionError
-    if not poly or exponent.denominator > 1:
-        return _root(poly, exponent) if poly else poly
-    (content, coefficient), rest = _content(poly)
-    outside = multiply(number(coefficient**exponent), *[single(factor, e * exponent) for factor, e in content])
+    content, scale, rest = _content(poly)
+    sign = 1 if rest[0][1] > 0 else -1
+    outside = multiply(number((sign * scale) ** whole), *[single(factor, e * whole) for factor, e in content])
+    rest = multiply(number(sign), rest)
     return outside if rest == ONE else multiply(outside, single(("poly", rest), exponent))
 
 
@@ -110,14 +118,14 @@ def substitute(poly: Poly, names: Mapping[Name, Name]) -> Poly:
 
 def _root(poly: Poly, exponent: Fraction) -> Poly:
     """(pq)^e = p^e q^e for positive p, prime numbers among them; and where no factor is negative, for all of them."""
-    (content, coefficient), rest = _content(poly)
-    alone = rest == ONE and coefficient > 0 and all(nonnegative(factor) for factor, _ in content)
+    content, scale, rest = _content(poly)
+    alone = rest == ONE and all(nonnegative(factor) for factor, _ in content)
     outside = [(factor, e) for factor, e in content if positive(factor) or alone]
-    inside = tuple((factor, e) for factor, e in content if (factor, e) not in outside)
+    inside = tuple(pair for pair in content if pair not in outside)
     out = [single(factor, e * exponent) for factor, e in outside]
-    out += [single(("poly", number(prime)), e * exponent) for prime, e in factorrat(Rational(abs(coefficient))).items()]
-    kept = multiply(((inside, coefficient / abs(coefficient)),), rest)
-    return multiply(*out) if kept == ONE else multiply(*out, single(("poly", kept), exponent))
+    out += [single(("root", number(prime)), e * exponent) for prime, e in factorrat(Rational(scale)).items()]
+    kept = multiply(((inside, Fraction(1)),), rest)
+    return multiply(*out) if kept == ONE else multiply(*out, single(("root", kept), exponent))
 
 
 def _product(one: Term, other: Term) -> Poly:
@@ -126,27 +134,17 @@ def _product(one: Term, other: Term) -> Poly:
     for factor, exponent in (*one[0], *other[0]):
         exponents[factor] = exponents.get(factor, Fraction(0)) + exponent
     whole = {f: Fraction(1) if f[0] == "delta" else e for f, e in exponents.items() if e}
-    opened = [power(f[1], Fraction(floor(e))) for f, e in whole.items() if _opens(f, e)]
-    whole |= {f: e - floor(e) for f, e in whole.items() if _opens(f, e)}
+    whole_powers = {f: floor(e) for f, e in whole.items() if f[0] == "root" or (f[0] == "poly" and e > 0)}
+    opened = [power(f[1], Fraction(e)) for f, e in whole_powers.items() if e]
+    whole |= {f: whole[f] - e for f, e in whole_powers.items()}
     factors = tuple(sorted(((f, e) for f, e in whole.items() if e), key=printed))
     poly = _apply_deltas(factors, one[1] * other[1])
     return multiply(poly, *opened) if opened else poly
 
 
-def _opens(factor: Factor, exponent: Fraction) -> bool:
-    """Whether a polynomial to a power is to be expanded, or a number has a whole power to give away."""
-    is_number = factor[0] == "poly" and factor[1][0][0] == ()
-    return factor[0] == "poly" and ((exponent.denominator == 1 and exponent > 0) or (is_number and not 0 < exponent < 1))
-
-
 def _apply_deltas(factors: Monomial, coefficient: Fraction) -> Poly:
     """δ(i,p) f(i) = δ(i,p) f(p), p being the index that comes first in print."""
-    first: dict[Name, Name] = {}
-    for (kind, *pair), _ in factors:
-        if kind == "delta":
-            known = [first.get(index, index) for index in pair]
-            equal = {index for index in (*first, *pair) if first.get(index, index) in known}
-            first |= dict.fromkeys(equal, min(equal))
+    first = made_equal(factors)
     rest = tuple((f, e) for f, e in factors if f[0] != "delta")
     deltas = tuple(sorted(((("delta", new, old), Fraction(1)) for old, new in first.items() if old != new), key=printed))
     if not any(first.get(index, index) != index for f, _ in rest for index in mentioned(f)):
@@ -201,8 +199,13 @@ def _opened(factor: Factor) -> tuple[list[Name], Poly]:
 def _numbered(bound: list[Name], term: Term) -> Poly:
     """One connected sum, its indices numbered from where the sums inside end, in the order that comes first in print."""
     low = max((height(factor) for factor, _ in term[0]), default=0)
+
+    def look(index: Name) -> str:
+        masked = {other: ("?", other[1]) for other in bound} | {index: ("!", index[1])}
+        return printed(substitute((term,), masked))
+
     candidates = []
-    for order in _orders(bound):
+    for order in orders(bound, look):
         names = {index: (f"#{low + place}", index[1]) for place, index in enumerate(order)}
         ((monomial, coefficient),) = substitute((term,), names)
         candidates.append((("sum", tuple(names.values()), monomial), coefficient))
@@ -210,21 +213,18 @@ def _numbered(bound: list[Name], term: Term) -> Poly:
     return multiply(number(coefficient), single(factor))
 
 
-def _orders(bound: list[Name]) -> Iterator[list[Name]]:
-    """Every order of the indices that keeps sizes sorted: only those of one size change places."""
-    groups = [[index for index in bound if index[1] == size] for size in sorted({size for _, size in bound})]
-    for choice in product(*[permutations(group) for group in groups]):
-        yield [index for group in choice for index in group]
+def _content(poly: Poly) -> tuple[Monomial, Fraction, Poly]:
+    """A polynomial as a monomial times a positive number times a polynomial of whole coefficients without a common factor.
 
-
-def _content(poly: Poly) -> tuple[tuple[Monomial, Fraction], Poly]:
-    """A polynomial as a monomial times one without a common factor, whose first coefficient is 1."""
-    factors = dict.fromkeys(factor for monomial, _ in poly for factor, _ in monomial if factor[0] != "delta")
-    powers = [dict(monomial) for monomial, _ in poly]
-    lowest = {f: min(p.get(f, Fraction(0)) for p in powers) for f in factors}
-    common = tuple(sorted(((f, e) for f, e in lowest.items() if e), key=printed))
+    Raises:
+        ZeroDivisionError: the polynomial is 0.
+    """
+    common = shared(poly)
     rest = multiply(poly, *(single(f, -e) for f, e in common))
-    return (common, rest[0][1]), multiply(number(1 / rest[0][1]), rest)
+    if not rest:
+        raise ZeroDivisionError
+    scale = Fraction(gcd(*(c.numerator for _, c in rest)), lcm(*(c.denominator for _, c in rest)))
+    return common, scale, multiply(number(1 / scale), rest)
 
 
 def _renamed(factor: Factor, exponent: Fraction, names: Mapping[Name, Name]) -> Poly:
@@ -240,8 +240,8 @@ def _renamed(factor: Factor, exponent: Fraction, names: Mapping[Name, Name]) -> 
     elif kind == "log":
         poly = logarithm(substitute(parts[0], names))
     elif kind == "function":
-        poly = single(("function", parts[0], substitute(parts[1], names)))
-    elif kind == "poly":
+        poly = single(("function", *parts[:2], substitute(parts[2], names)))
+    elif kind in ("poly", "root"):
         poly = substitute(parts[0], names)
     else:
         bound, opened = _opened(factor)

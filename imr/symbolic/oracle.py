@@ -6,6 +6,7 @@ that carry one. So a wrong rule there is no wrong rule here.
 
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import reduce
 from itertools import product
@@ -31,13 +32,16 @@ from sympy import (
 )
 
 from imr.symbolic.arithmetic import Dual, Exact, InexactError, Interval, UndefinedError, Value
-from imr.symbolic.language import Index, slope_of
+from imr.symbolic.language import Index, function_name, slope_of
 
 DRAWS = 2
-"""At so many places a result is compared."""
+"""At so many places, at least, a result is compared."""
 
 TRIES = 40
 """So many places are tried to find some where a formula is defined."""
+
+PATTERNS = 4
+"""Of so many free indices of one size every pattern is tried: which of them are equal."""
 
 
 class UnsoundError(AssertionError):
@@ -57,7 +61,7 @@ def require_slope(f: Expr, entry: Indexed, slope: Expr) -> None:
     """Raise UnsoundError if slope is not ∂f/∂entry at a random place, ValueError if none is found where both are defined."""
 
     def compare(place: "Place") -> bool:
-        varied = place.beside(entry).value(f)
+        varied = replace(place, entry=entry).value(f)
         return varied.slope.equals(place.value(slope))
 
     _require(compare, (f, entry, slope), f"the derivative of {f} in {entry} is not {slope}")
@@ -65,51 +69,56 @@ def require_slope(f: Expr, entry: Indexed, slope: Expr) -> None:
 
 def _require(compare: Callable[["Place"], bool], expressions: tuple[Expr, ...], contradicted: str) -> None:
     agreed = 0
-    for place in _places(expressions):
+    for left, place in _places(expressions):
         try:
             if not compare(place):
-                raise UnsoundError(
-                    f"{contradicted}, says exact arithmetic for {place.sizes}: this is an error in imr.symbolic"
-                )
+                raise UnsoundError(f"{contradicted}, says exact arithmetic for {place.sizes}: an error in imr.symbolic")
         except UndefinedError:
             continue
         agreed += 1
-        if agreed == DRAWS:
+        if agreed >= DRAWS and not left:
             return
     raise ValueError(f"{contradicted.partition(' is not ')[0]} was defined at none of {TRIES} random places, expected some")
 
 
-def _places(expressions: tuple[Expr, ...]) -> Iterator["Place"]:
-    """Places for these expressions, the same ones each time.
-
-    In turn free indices differ, as far as sizes of 2 and 3 allow, or sizes and indices are drawn at random.
-    """
+def _places(expressions: tuple[Expr, ...]) -> Iterator[tuple[int, "Place"]]:
+    """Places for these expressions, the same ones each time, and how many patterns of free indices are left after each."""
     letters = set().union(*(e.atoms(Symbol) for e in expressions))
     sizes = sorted({a.size for a in letters if isinstance(a, Index)}, key=str)
-    free = set().union(*(_free(e) for e in expressions))
-    for seed in range(TRIES):
+    free = sorted(set().union(*(_free(e) for e in expressions)), key=_told_apart)
+    groups = {size: [index for index in free if index.size == size] for size in sizes}
+    patterns = {size: _patterns(len(group)) if len(group) <= PATTERNS else [] for size, group in groups.items()}
+    longest = max(map(len, patterns.values()), default=0)
+    for seed in range(longest + TRIES):
         draw = random.Random(seed)
         chosen, indices = {}, {}
-        for size in sizes:
-            of_size = sorted((index for index in free if index.size == size), key=_told_apart)
-            chosen[size] = draw.randint(1, 3) if seed % 2 else min(max(len(of_size), 2), 3)
-            for place, index in enumerate(of_size):
-                indices[index] = draw.randint(1, chosen[size]) if seed % 2 else place % chosen[size] + 1
-        yield Place(chosen, indices, seed)
+        for size, group in groups.items():
+            pattern = patterns[size][seed % len(patterns[size])] if seed < longest and patterns[size] else ()
+            chosen[size] = max(2, *pattern) if pattern else draw.randint(1, 3)
+            indices |= dict(zip(group, pattern or [draw.randint(1, chosen[size]) for _ in group], strict=True))
+        yield max(longest - seed - 1, 0), Place(chosen, indices, seed, positive=seed >= longest and seed % 3 == 2)
 
 
+def _patterns(number: int) -> list[tuple[int, ...]]:
+    """Every way in which so many indices can be equal: (1, 2), (1, 1) for two of them; all different comes first."""
+    found: list[tuple[int, ...]] = [()]
+    for _ in range(number):
+        found = [(*one, new) for one in found for new in range(max(one, default=0) + 1, 0, -1)]
+    return found if number else []
+
+
+@dataclass(frozen=True)
 class Place:
-    """Sizes, free indices, and a number for each letter and entry, drawn when first asked for."""
+    """Sizes, free indices, and a number for each letter and entry, drawn when first asked for.
 
-    def __init__(
-        self, sizes: dict[Symbol, int], indices: dict[Index, int], seed: int = 0, entry: Indexed | None = None
-    ) -> None:
-        """Take the sizes, the free indices and a seed; with an entry, each value carries its slope in that entry."""
-        self.sizes, self.indices, self.seed, self.entry = sizes, indices, seed, entry
+    All numbers are positive, if so said; and with an entry, each value carries its slope in that entry.
+    """
 
-    def beside(self, entry: Indexed) -> "Place":
-        """Return the same place, the entry being varied."""
-        return Place(self.sizes, self.indices, self.seed, entry)
+    sizes: dict[Symbol, int]
+    indices: dict[Index, int]
+    seed: int = 0
+    positive: bool = False
+    entry: Indexed | None = None
 
     def value(self, expr: Expr) -> Exact | Interval | Dual:
         """Return the value of an expression: exact where it has an exact form, else an interval."""
@@ -122,7 +131,7 @@ class Place:
         """Return what a letter or an entry stands for."""
         draw = random.Random(f"{self.seed} {name}")
         numerator = draw.choice([1, 2, 3, 4, 5, 7, 8, 9, 10, 11])
-        sign = 1 if positive else draw.choice([-1, 1])
+        sign = 1 if positive or self.positive else draw.choice([-1, 1])
         return Fraction(sign * numerator, 1 if integer else draw.choice([3, 6]))
 
 
@@ -189,7 +198,7 @@ class _Evaluation:
             return (parts[1] * parts[0].log()).exp()
         if isinstance(expr, exp | log):
             return parts[0].exp() if isinstance(expr, exp) else parts[0].log()
-        return self._polynomial(expr.func.__name__, 0, parts[0])
+        return self._polynomial(function_name(expr.func), 0, parts[0])
 
     def _polynomial(self, name: str, order: int, argument: Value) -> Value:
         """The derivative of a polynomial of degree 4, which stands for an unknown function."""

@@ -25,9 +25,9 @@ from sympy import (
     sympify,
 )
 
-from imr.symbolic.factors import Factor, Name, Poly, Term, add, number, single
-from imr.symbolic.language import Index, require_well_formed, slope_of
-from imr.symbolic.normal import delta, exponential, logarithm, multiply, power, sum_over
+from imr.symbolic.factors import Factor, Name, Poly, Term, add, delta, number, single
+from imr.symbolic.language import Index, function_name, require_well_formed, slope_of
+from imr.symbolic.normal import exponential, logarithm, multiply, power, sum_over
 from imr.symbolic.oracle import require_equal
 
 
@@ -49,9 +49,7 @@ def same(x: Expr | int, y: Expr | int) -> bool:
     try:
         proved = _vanishes(add(read(x), multiply(number(-1), read(y))))
     except ZeroDivisionError:
-        raise ValueError(
-            f"{x} or {y} is nowhere defined: it divides by 0, by a delta, or takes the logarithm of 0"
-        ) from None
+        raise ValueError(f"{x} or {y} is nowhere defined: it divides by 0 or by a delta, or has a logarithm of 0") from None
     if not proved:
         return False
     require_equal(x, y)
@@ -132,12 +130,12 @@ class _Reader:
             return logarithm(self(expr.args[0]))
         if isinstance(expr, Subs | Derivative):
             name, order, argument = slope_of(expr)
-            return single(("function", name + "'" * order, self(argument)))
+            return single(("function", name, order, self(argument)))
         if isinstance(expr, Pow):
             if isinstance(expr.exp, Rational):
                 return power(self(expr.base), Fraction(int(expr.exp.p), int(expr.exp.q)))
             return exponential(multiply(self(expr.exp), logarithm(self(expr.base))))
-        return single(("function", expr.func.__name__, self(expr.args[0])))
+        return single(("function", function_name(expr.func), 0, self(expr.args[0])))
 
     def index(self, index: Index) -> Name:
         """Name an index."""

@@ -1,7 +1,9 @@
 """Formulas as mathematics: LaTeX in the book's notation."""
 
-from sympy import Expr, Indexed, KroneckerDelta, exp
+from sympy import Expr, Indexed, KroneckerDelta, Sum, exp
 from sympy.printing.latex import LatexPrinter
+
+from imr.symbolic.language import Index, rename, total
 
 
 class Formula:
@@ -21,7 +23,21 @@ class Formula:
 
 def latex(expr: Expr) -> str:
     """LaTeX in the book's notation: Z_{ia}, sums from 1, exponentials of logits as e to a power."""
-    return _Printer().doprint(expr)
+    return _Printer().doprint(_told_apart(expr))
+
+
+def _told_apart(expr: Expr) -> Expr:
+    """Give a bound index a prime where another index of its name is free in what is summed."""
+    if isinstance(expr, Sum):
+        term, over = expr.function, []
+        for index in expr.variables:
+            others = {a.name for a in {*term.free_symbols, *expr.variables} if isinstance(a, Index) and a != index}
+            new = index
+            while new.name in others:
+                new = Index(new.name + "'", new.size)
+            term, over = rename(term, {index: new}), [*over, new]
+        return total(_told_apart(term), *over)
+    return expr if not expr.args or isinstance(expr, Indexed) else expr.func(*map(_told_apart, expr.args))
 
 
 class _Printer(LatexPrinter):
