@@ -42,6 +42,19 @@ def single(factor: Factor, exponent: Fraction | int = 1) -> Poly:
     return ((((factor, Fraction(exponent)),), Fraction(1)),)
 
 
+def common(poly: Poly) -> Monomial:
+    """The factors that all terms share, deltas left aside.
+
+    What is in a denominator of terms with a delta alone is not among them: where the delta is 0, it may be 0.
+    """
+    terms = [dict(monomial) for monomial, _ in poly]
+    apart = [term for term in terms if not any(factor[0] == "delta" for factor in term)]
+    least = lambda factor, among: min((term.get(factor, Fraction(0)) for term in among), default=Fraction(0))
+    factors = dict.fromkeys(factor for term in terms for factor in term if factor[0] != "delta")
+    powers = {factor: max(least(factor, terms), min(least(factor, apart), Fraction(0))) for factor in factors}
+    return tuple(sorted(((factor, e) for factor, e in powers.items() if e), key=printed))
+
+
 @cache
 def mentioned(factor: object) -> frozenset[Name]:
     """The free indices of a factor, or of a part of one."""

@@ -24,6 +24,7 @@ from imr.symbolic.factors import (
     Poly,
     Term,
     add,
+    common,
     height,
     mentioned,
     nonnegative,
@@ -217,14 +218,11 @@ def _orders(bound: list[Name]) -> Iterator[list[Name]]:
         yield [index for group in choice for index in group]
 
 
-def _content(poly: Poly) -> tuple[tuple[Monomial, Fraction], Poly]:
+def _content(poly: Poly) -> tuple[Term, Poly]:
     """A polynomial as a monomial times one without a common factor, whose first coefficient is 1."""
-    factors = dict.fromkeys(factor for monomial, _ in poly for factor, _ in monomial if factor[0] != "delta")
-    powers = [dict(monomial) for monomial, _ in poly]
-    lowest = {f: min(p.get(f, Fraction(0)) for p in powers) for f in factors}
-    common = tuple(sorted(((f, e) for f, e in lowest.items() if e), key=printed))
-    rest = multiply(poly, *(single(f, -e) for f, e in common))
-    return (common, rest[0][1]), multiply(number(1 / rest[0][1]), rest)
+    shared = common(poly)
+    rest = multiply(poly, *(single(f, -e) for f, e in shared))
+    return (shared, rest[0][1]), multiply(number(1 / rest[0][1]), rest)
 
 
 def _renamed(factor: Factor, exponent: Fraction, names: Mapping[Name, Name]) -> Poly:
