@@ -139,6 +139,7 @@ def test_what_a_term_with_a_delta_is_divided_by_is_not_taken_from_others():
     for one, other in ((i, p), (p, i)):
         assert not same(root(one) + w[one] - 3, delta(i, p) * expanded(other))
         assert same(delta(i, p) * (root(one) + w[one] - 3), delta(i, p) * expanded(other))
+        assert not same((root(one) + w[one] - 3) / (delta(i, p) / gap(other) + h), 0)
     whole = w[i] / (w[i] + delta(i, p)) + delta(i, p) / (w[i] + delta(i, p))
     assert same(whole, 1)
 
