@@ -67,6 +67,7 @@ def _bracket(A, B):
         "no error": lambda bracket: 0 * bracket,
         "nine per mille more": lambda bracket: 1.009 * bracket / 2,
     },
+    examples=10,
 )
 def test_prop_lie_check(p, formula):
     step = lambda A, B, h: flow.lie(exact(A), exact(B), h)
@@ -98,7 +99,7 @@ def test_prop_strang_proof():
             1.009 * (inner / 12 + outer / 24)
         ),
     },
-    examples=20,
+    examples=8,
 )
 def test_prop_strang_check(p, formula):
     """The local error over h³ against [A, [A, B]] and [B, [A, B]]."""
@@ -167,6 +168,7 @@ def test_prop_many_steps_proof():
             0.99 * c / K * (exp(K * t) - 1) * h**order
         ),
     },
+    examples=12,
 )
 def test_prop_many_steps_check(p, formula):
     """Attained by Ż = KZ with errors all in one direction; then Lie splitting."""

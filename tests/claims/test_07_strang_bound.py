@@ -93,7 +93,7 @@ FAR = (
             l * h**3 * Lip * c * 11 * Lip / 24
         ),
     },
-    examples=8,
+    examples=4,
 )
 def test_prop_strang_bound_check(p, formula):
     """Each token within the bound; a case in which a third is not enough."""
