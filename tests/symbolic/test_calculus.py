@@ -179,6 +179,20 @@ def test_unfold_gives_a_definition_the_ranges_of_its_tensor():
         unfold(C[i, j], {C: lambda i, j: Z[i, j]})
 
 
+def test_a_derivative_is_taken_in_an_entry():
+    with pytest.raises(ValueError, match="expected an entry of a tensor"):
+        derivative(x[j], symbols("h"))
+    assert derivative(3, x[j]) == 0
+
+
+def test_the_jacobian_of_normalisation():
+    norm = sqrt(total(x[l] ** 2, l))
+    slope = derivative(x[j] / norm, x[m])
+    assert same(slope, (KroneckerDelta(j, m) - x[j] * x[m] / norm**2) / norm)
+    assert not same(slope, (KroneckerDelta(j, m) - x[j] * x[m]) / norm)
+    assert same(total(slope * x[m], m), 0)
+
+
 def test_a_wrong_derivative_is_caught_by_arithmetic(monkeypatch):
     monkeypatch.setattr(calculus, "contract", lambda expr: contract(expr) * 2)
     with pytest.raises(UnsoundError, match="says exact arithmetic"):

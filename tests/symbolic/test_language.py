@@ -26,7 +26,23 @@ from sympy import (
     symbols,
 )
 
-from imr.symbolic import Formula, contract, d, derivative, indices, k, latex, log_sum_exp, n, same, softmax, tensors, total
+from imr.symbolic import (
+    Formula,
+    Index,
+    contract,
+    d,
+    derivative,
+    indices,
+    k,
+    latex,
+    log_sum_exp,
+    n,
+    same,
+    softmax,
+    tensors,
+    total,
+    unfold,
+)
 
 i, p = indices("i p", n)
 a, q = indices("a q", d)
@@ -45,6 +61,8 @@ def test_an_index_is_its_name_and_its_range():
     assert pickle.loads(pickle.dumps(i)) == copy.deepcopy(i) == i
     other = i.fresh()
     assert pickle.loads(pickle.dumps(other)) == other
+    later = Index("i", n, serial=other.serial + 1000)  # as another process may have sent it
+    assert i.fresh() != later and i.fresh().serial > later.serial
 
 
 @pytest.mark.parametrize("size", [3, i, Symbol("n"), n + 1, Symbol("m", integer=True)])
@@ -114,6 +132,7 @@ REFUSED = [
     (Symbol("c", imaginary=True) * x[j], "no exact real number"),
     (Derivative(f(x[j], x[l]), x[j]), "derivatives of Function"),
     (Subs(Derivative(g(Symbol("t") ** 2), Symbol("t")), Symbol("t"), x[j]), "derivatives of Function"),
+    (Subs(Derivative(g(Symbol("t")), Symbol("t")), Symbol("c"), x[j]), "derivatives of Function"),
 ]
 
 
@@ -167,5 +186,9 @@ def test_latex_is_in_the_books_notation():
     assert latex(KroneckerDelta(i, p) ** Symbol("q")) == r"\delta_{ip}^{q}"
     assert latex(w[i.fresh()]) == "w_{i}"
     assert latex(tensors("theta_1", d)[0][a]) == r"{\theta_{1}}_{a}"
+    (A, V) = tensors("A v", n)
+    inner = p.fresh()
+    read = unfold(total(A[p] * V[p], p), {A: lambda i: total(D[i, inner] * w[inner], inner)})
+    assert latex(read) == r"\sum_{p=1}^{n} v_{p} \sum_{p'=1}^{n} D_{pp'} w_{p'}"
     assert Formula("f", x[l])._repr_latex_() == r"$\displaystyle f = x_{l}$"
     assert repr(Formula("f", x[l])) == "f = x_{l}"

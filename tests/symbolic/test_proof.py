@@ -22,6 +22,8 @@ h, c = symbols("h c", real=True)
 g = Function("g")
 delta = KroneckerDelta
 PROBABILITY = softmax(lambda l: C[i, l], j, l)
+tau = symbols("tau", positive=True)
+MEAN = total(x[l] ** 2, l) / k + tau
 LSE = log_sum_exp(lambda j: x[j], j)
 
 PROVED = [
@@ -81,6 +83,19 @@ PROVED = [
     (total(x[j] ** 2 / sqrt(total(x[l] ** 2, l)), j), sqrt(total(x[j] ** 2, j))),
     (sqrt(delta(i, p) * s[j]), sqrt(s[j]) * sqrt(delta(i, p))),
     (s[j] ** h * s[j], s[j] ** (h + 1)),
+    (total((2 * s[j] + s[l]) ** h, j), total((2 * s[m] + s[l]) ** h, m)),
+    (total(log(s[j] + 2 * s[l]), j), total(log(s[m] + 2 * s[l]), m)),
+    (total(log(D[i, t] + 2 * D[t, i]), i, t), total(log(D[t, i] + 2 * D[i, t]), i, t)),
+    (total(sqrt(2 * tau * s[j] + tau * s[l]) * C[i, j], j, l), sqrt(tau) * total(sqrt(2 * s[j] + s[l]) * C[i, j], l, j)),
+    (x[j] / sqrt(x[j] + y[j]) + y[j] / sqrt(x[j] + y[j]), sqrt(x[j] + y[j])),
+    (x[j] / sqrt(MEAN) - x[j] * (MEAN - tau) / MEAN ** Rational(3, 2), tau * x[j] / MEAN ** Rational(3, 2)),
+    (sqrt(total(tau * x[j] ** 2, j)), sqrt(tau) * sqrt(total(x[l] ** 2, l))),
+    (x[j] * tau / sqrt(total((tau * x[l]) ** 2, l)), x[j] / sqrt(total(x[m] ** 2, m))),
+    (sqrt(s[j] + 2 * s[j] * s[l]), sqrt(s[j]) * sqrt(1 + 2 * s[l])),
+    (log(sqrt(2 * s[j] + 4 * u[j])), log(2 * s[j] + 4 * u[j]) / 2),
+    (log(sqrt(total(x[j] ** 2, j))), log(total(x[m] ** 2, m)) / 2),
+    (sqrt(1 + s[j] ** 400), sqrt(s[j] ** 400 + 1)),
+    (x[j] ** 100000 * x[j], x[j] ** 100001),
     (total(g(x[j]), j), total(g(x[l]), l)),
     (delta(j, l) * g(x[j] * y[l]), delta(j, l) * g(x[l] * y[l])),
     (g(total(x[j], j)).diff(h), 0),
@@ -121,6 +136,10 @@ NOT_PROVED = [
     (total(1 / x[j], j), 1 / total(x[j], j)),
     (n, d),
     (total(Integer(1), i), total(Integer(1), a)),
+    (delta(i, p) + delta(i, t) * w[t] / (w[t] - w[p]), delta(i, t) * w[p] / (w[t] - w[p]) + delta(i, t)),
+    (delta(i, p) * (1 - delta(i, t)) * w[t], 0),
+    (Function("g'")(x[j]), g(x[j]).diff(x[j])),
+    (Function("g", real=True)(x[j]), g(x[j])),
 ]
 
 
@@ -149,6 +168,21 @@ def test_same_misses_what_it_says_it_misses():
     assert not same(exp(delta(i, p)), 1 + delta(i, p) * (E - 1))
 
 
+def test_what_hangs_on_a_delta_that_is_zero_gives_nothing_away():
+    """At i = p ≠ t the left side is 1; written with one index for i and t its denominator would be 0 there."""
+    with pytest.raises(ValueError, match="nowhere defined"):
+        same(delta(i, p) / (1 + delta(i, t) * (h + c) / (w[t] - w[p])), 0)
+
+
+def test_what_is_too_large_is_refused_at_once():
+    ring = [i.fresh() for _ in range(9)]
+    trace = total(prod(D[ring[place - 1], ring[place]] for place in range(9)), *ring)
+    with pytest.raises(ValueError, match="9 indices that look alike"):
+        same(trace, trace)
+    with pytest.raises(ValueError, match="power 100000, expected 400 at most"):
+        same((x[j] + y[j]) ** 100000, 0)
+
+
 @pytest.mark.parametrize(
     "nowhere",
     [
@@ -157,6 +191,9 @@ def test_same_misses_what_it_says_it_misses():
         1 / delta(i, p),
         log(exp(h + c) - exp(h) * exp(c)),
         log(-exp(h)),
+        1 / (x[j] / (x[j] + y[j]) + y[j] / (x[j] + y[j]) - 1),
+        log(1 - 1 / (1 + exp(h)) - 1 / (1 + exp(-h))),
+        1 / sqrt(2 * total(x[j], j) - total(2 * x[l], l)),
     ],
     ids=str,
 )
