@@ -35,8 +35,8 @@ def test_prop_lipschitz_proof():
     v, width, D2, B2, va, vb, cov, A2, L = Reals("v width D2 B2 va vb cov A2 L")
     range_of_scores = (4 * v <= width**2, width**2 <= D2 * B2)
     assert follows(v <= D2 / 4 * B2, *range_of_scores)
-    # One token's second derivative in two directions is a covariance, by
-    # prop-hessian, so |cov|² ≤ va·vb. Squared norms add up over tokens: one will do.
+    # One token's second derivative in two directions is a covariance by
+    # prop-hessian: |cov|² ≤ va·vb. Squared norms add up over tokens.
     given = (cov**2 <= va * vb, va <= L * A2, vb <= L * B2)
     signs = (va >= 0, vb >= 0, L >= 0)
     assert follows(cov**2 <= (L * A2) * (L * B2), *given, *signs)

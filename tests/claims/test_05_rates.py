@@ -60,6 +60,7 @@ def reached(field, Z, time, steps=100):
         "the time squared": lambda apart, t: apart**2 / (2 * t**2),
         "the distance, not squared": lambda apart, t: apart / (2 * t),
     },
+    examples=20,
 )
 def test_prop_rate_check(p, formula):
     """For flow and layers; a quarter of r²/t is what a long way along |z| takes."""
