@@ -129,10 +129,8 @@ def _minimiser(theta, c):
     z = torch.zeros(theta.shape[1]).double()
     for _ in range(60):
         slope = (soft(theta @ z) - c) @ theta
-        step = torch.linalg.lstsq(_curvature(theta, z), slope[:, None]).solution[
-            :, 0
-        ]
-        better = min((z - t * step for t in (1.0, 0.5, 0.1)), key=loss)
+        step = torch.linalg.lstsq(_curvature(theta, z), slope[:, None]).solution
+        better = min((z - t * step[:, 0] for t in (1.0, 0.5, 0.1)), key=loss)
         if loss(better) >= loss(z) or slope.abs().max() < 1e-9:
             break
         z = better
