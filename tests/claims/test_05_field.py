@@ -117,6 +117,8 @@ def test_prop_edge_proof():
     rest = total(from_pair, j) + total(among, j, l)
     assert same(variance, ((one - two) ** 2 + rest) / whole**2)
     assert (rest / whole**2).is_nonnegative
+    pair = (one**2 + two**2) / 2 - ((one + two) / 2) ** 2  # with no others at all
+    assert simplify(pair - (one - two) ** 2 / 4) == 0
     # At ru both have the logit rη, the others rη − rg.
     r, weight = symbols("r w", positive=True)
     (g,), eta = tensors("g", k, positive=True), symbols("eta", real=True)
