@@ -170,7 +170,7 @@ def far_out(gaps, z, clock):
         ),
         "their mean": lambda gaps: torch.from_numpy(gaps.mean(0)).norm() ** -2,
     },
-    examples=8,
+    examples=6,
 )
 def test_prop_hard_labels_check(p, formula):
     theta = p.draw(p.k + 1, p.d, salt=29)
