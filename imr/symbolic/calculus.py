@@ -48,12 +48,19 @@ def unfold(expr: Expr, definitions: Mapping[Tensor, Entry]) -> Expr:
     Indices that the definition sums over get names of their own in each place, so nothing is captured.
 
     Raises:
-        ValueError: an entry is taken at an index of another range than the definition allows.
+        ValueError: an entry is taken at an index of another range than the definition allows; or the definition has a free
+            index of its own that is summed over in ``expr``, where a sum could capture it.
     """
+    summed = {index for s in expr.atoms(Sum) for index in s.variables}
 
     def instance(symbol: Indexed) -> Expr:
         slots = [Index("slot", size).fresh() for size in symbol.base.shape]
         definition = _apart(sympify(definitions[symbol.base](*slots)))
+        if clash := summed & definition.free_symbols:
+            names = ", ".join(sorted(map(str, clash)))
+            raise ValueError(
+                f"the definition of {symbol.base} has {names}, which is summed over around it; take another index"
+            )
         return definition.xreplace(dict(zip(slots, symbol.indices, strict=True)))
 
     return expr.replace(lambda e: isinstance(e, Indexed) and e.base in definitions, instance)

@@ -14,11 +14,12 @@ Name = tuple[str, str]
 """An index: what tells it from others, and its size. Numbered ones begin with #."""
 Factor = tuple
 Monomial = tuple[tuple[Factor, Fraction], ...]
-Poly = tuple[tuple[Monomial, Fraction], ...]
+Term = tuple[Monomial, Fraction]
+Poly = tuple[Term, ...]
 ONE: Poly = (((), Fraction(1)),)
 
 
-def collect(terms: Iterable[tuple[Monomial, Fraction]]) -> Poly:
+def collect(terms: Iterable[Term]) -> Poly:
     """Add up the coefficients of equal monomials."""
     found: dict[Monomial, Fraction] = {}
     for monomial, coefficient in terms:

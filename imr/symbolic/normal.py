@@ -22,6 +22,7 @@ from imr.symbolic.factors import (
     Monomial,
     Name,
     Poly,
+    Term,
     add,
     height,
     mentioned,
@@ -119,7 +120,7 @@ def _root(poly: Poly, exponent: Fraction) -> Poly:
     return multiply(*out) if kept == ONE else multiply(*out, single(("poly", kept), exponent))
 
 
-def _product(one: tuple[Monomial, Fraction], other: tuple[Monomial, Fraction]) -> Poly:
+def _product(one: Term, other: Term) -> Poly:
     """Add exponents; where deltas are met, put one index for all that they make equal."""
     exponents: dict[Factor, Fraction] = {}
     for factor, exponent in (*one[0], *other[0]):
@@ -197,7 +198,7 @@ def _opened(factor: Factor) -> tuple[list[Name], Poly]:
     return list(names.values()), substitute(((monomial, Fraction(1)),), names)
 
 
-def _numbered(bound: list[Name], term: tuple[Monomial, Fraction]) -> Poly:
+def _numbered(bound: list[Name], term: Term) -> Poly:
     """One connected sum, its indices numbered from where the sums inside end, in the order that comes first in print."""
     low = max((height(factor) for factor, _ in term[0]), default=0)
     candidates = []

@@ -1,6 +1,7 @@
 """Whether two expressions are equal for every size: both are read into the normal form and compared."""
 
 from collections import defaultdict
+from collections.abc import Iterable
 from fractions import Fraction
 
 from sympy import (
@@ -24,7 +25,7 @@ from sympy import (
     sympify,
 )
 
-from imr.symbolic.factors import Factor, Name, Poly, add, number, single
+from imr.symbolic.factors import Factor, Name, Poly, Term, add, number, single
 from imr.symbolic.language import Index, require_well_formed, slope_of
 from imr.symbolic.normal import delta, exponential, logarithm, multiply, power, sum_over
 from imr.symbolic.oracle import require_equal
@@ -46,28 +47,51 @@ def same(x: Expr | int, y: Expr | int) -> bool:
         require_well_formed(side)
     read = _Reader(x, y)
     try:
-        difference = _cleared(add(read(x), multiply(number(-1), read(y))))
+        proved = _vanishes(add(read(x), multiply(number(-1), read(y))))
     except ZeroDivisionError:
         raise ValueError(
             f"{x} or {y} is nowhere defined: it divides by 0, by a delta, or takes the logarithm of 0"
         ) from None
-    if difference:
+    if not proved:
         return False
     require_equal(x, y)
     return True
 
 
+def _vanishes(poly: Poly) -> bool:
+    """Whether a polynomial is 0 wherever its terms have a value; a term counts as 0 where one of its deltas is 0.
+
+    It is multiplied by what it is divided by, which is not 0 there. In a term with a delta that is said only where the delta
+    is 1, as δ(i,p)/x(i) has been read as δ(i,p)/x(p): what only such terms are divided by is taken from them alone.
+    """
+    while below := _denominators([term for term in poly if not _deltas(term)]):
+        poly = multiply(poly, *below)
+    groups = {_deltas(term) for term in poly}
+    if not all(groups):
+        return False
+    parts = [tuple(term for term in poly if _deltas(term) == deltas) for deltas in groups]
+    return not any(map(_cleared, parts))
+
+
 def _cleared(poly: Poly) -> Poly:
     """The numerator of a polynomial over its common denominator."""
-    while True:
-        lowest: dict[Factor, Fraction] = {}
-        for monomial, _ in poly:
-            for factor, exponent in monomial:
-                if factor[0] == "poly" and exponent < 0 and exponent.denominator == 1:
-                    lowest[factor] = min(exponent, lowest.get(factor, exponent))
-        if not lowest:
-            return poly
-        poly = multiply(poly, *(single(factor, -exponent) for factor, exponent in lowest.items()))
+    while below := _denominators(poly):
+        poly = multiply(poly, *below)
+    return poly
+
+
+def _deltas(term: Term) -> frozenset[Factor]:
+    return frozenset(factor for factor, _ in term[0] if factor[0] == "delta")
+
+
+def _denominators(terms: Iterable[Term]) -> list[Poly]:
+    """What polynomials terms are divided by, each to its highest power."""
+    lowest: dict[Factor, Fraction] = {}
+    for monomial, _ in terms:
+        for factor, exponent in monomial:
+            if factor[0] == "poly" and exponent < 0 and exponent.denominator == 1:
+                lowest[factor] = min(exponent, lowest.get(factor, exponent))
+    return [single(factor, -exponent) for factor, exponent in lowest.items()]
 
 
 class _Reader:

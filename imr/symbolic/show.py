@@ -26,7 +26,9 @@ def latex(expr: Expr) -> str:
 
 class _Printer(LatexPrinter):
     def _print_Indexed(self, expr: Indexed) -> str:
-        return rf"{self._print(expr.base.label)}_{{{''.join(map(self._print, expr.indices))}}}"
+        name = self._print(expr.base.label)
+        name = f"{{{name}}}" if "_" in name else name  # TeX has one subscript for a name, unless it is in braces
+        return rf"{name}_{{{''.join(map(self._print, expr.indices))}}}"
 
     def _print_KroneckerDelta(self, expr: KroneckerDelta, exp: str | None = None) -> str:
         power = "" if exp is None else f"^{{{exp}}}"

@@ -115,14 +115,15 @@ def _error(Z, V, slope):
     examples=12,
 )
 def test_prop_norm_check(p, formula):
-    """One step of RMSNorm and, from two features on, of LayerNorm; the rate."""
+    """One step of RMSNorm or, from two features on, of LayerNorm; the rate."""
     attention = flow.quadratic_field(p.draw(p.d, p.d, salt=36) / p.d, p.D)
     field = lambda Z: attention(Z) + Z @ p.W
     rms = lambda X: F.rms_norm(X, (p.d,), eps=0.0)
     layer = lambda X: F.layer_norm(X, (p.d,), eps=0.0)
     centred = lambda Z: field(Z) - field(Z).mean(-1, keepdim=True)
     ways = [(rms, field, field)] + [(layer, field, centred)] * (p.d > 1)
-    return all(_steps(p, formula, *way) for way in ways) and _rate(p, formula, rms)
+    way = ways[p.seed % len(ways)]
+    return _steps(p, formula, *way) and _rate(p, formula, rms)
 
 
 def _steps(p, formula, norm, field, on_sphere):
@@ -184,7 +185,7 @@ def _rms(X):
         "without the root of d": lambda norm, d: 1 / norm,
         "the squared norm": lambda norm, d: d / norm**2,
     },
-    examples=20,
+    examples=8,
 )
 def test_prop_pre_norm_check(p, clock):
     """The formula is the clock √d/|z|; with both potentials, then along a path."""
@@ -207,16 +208,21 @@ def _clocked(p, loss, clock):
 
 
 def _same_path(p, clock):
-    """Whether RMSNorm(z(t)) = x(τ(t)), with τ integrated beside z."""
-    start = _rms(p.B)
-    field = flow.linear_field(p.draw(p.k, p.d, salt=37) / p.d**0.5, p.C)
+    """Whether RMSNorm(z(t)) = x(τ(t)), with τ integrated beside z.
+
+    No token is faster than two prototypes are apart, so that each keeps half its
+    norm for this long.
+    """
+    start, theta = _rms(p.B), p.draw(p.k, p.d, salt=37) / p.d**0.5
+    field, norms = flow.linear_field(theta, p.C), p.d**0.5 * p.w.exp()
+    time = (norms.min() / 2 / torch.cdist(theta, theta).max()).clamp(max=1).item()
     timed = lambda X: torch.cat(
         [clock(X[:, 1:].norm(dim=-1, keepdim=True), p.d), field(_rms(X[:, 1:]))], -1
     )
     begin = torch.cat(
         [torch.zeros(p.n, 1).double(), start * p.w.exp()[:, None]], -1
     )
-    end = flow.trajectory(flow.rk4(timed, 0.2 / 256), begin, 256)[-1]
+    end = flow.trajectory(flow.rk4(timed, time / 32), begin, 32)[-1]
     tangent = lambda Z: _projected(Z, field(Z))
-    path = flow.trajectory(flow.rk4(tangent, end[:, :1] / 256), start, 256)
+    path = flow.trajectory(flow.rk4(tangent, end[:, :1] / 32), start, 32)
     return p.close(_rms(end[:, 1:]), path[-1], 1e-7)

@@ -165,6 +165,12 @@ def test_unfold_does_not_capture():
     assert unfold(total(y[j], j), {y: lambda j: Integer(1)}) == total(Integer(1), j)
 
 
+def test_unfold_refuses_a_definition_whose_own_index_is_summed_over_around_it():
+    assert same(unfold(total(y[j] * x[j], j), {y: lambda j: x[l]}), x[l] * total(x[j], j))
+    with pytest.raises(ValueError, match="definition of y has j, which is summed over"):
+        unfold(total(y[j] * x[j], j), {y: lambda l: x[j]})
+
+
 def test_unfold_gives_a_definition_the_ranges_of_its_tensor():
     ranges = []
     unfold(C[i, j], {C: lambda *slots: ranges.extend(slot.size for slot in slots) or Integer(0)})

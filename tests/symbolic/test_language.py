@@ -166,5 +166,6 @@ def test_latex_is_in_the_books_notation():
     assert latex((x[l] + 1) * y[j]) == r"\left(x_{l} + 1\right) y_{j}"
     assert latex(KroneckerDelta(i, p) ** Symbol("q")) == r"\delta_{ip}^{q}"
     assert latex(w[i.fresh()]) == "w_{i}"
+    assert latex(tensors("theta_1", d)[0][a]) == r"{\theta_{1}}_{a}"
     assert Formula("f", x[l])._repr_latex_() == r"$\displaystyle f = x_{l}$"
     assert repr(Formula("f", x[l])) == "f = x_{l}"

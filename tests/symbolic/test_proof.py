@@ -129,6 +129,20 @@ def test_same_does_not_prove(left, right):
     assert not same(left, right) and not same(right, left)
 
 
+def test_what_a_term_with_a_delta_is_divided_by_is_not_taken_from_others():
+    """|w_i − 3| + w_i − 3 is 0 where gap(i) ≠ 0; but where i ≠ p, the right side has a value where gap(i) = 0, too."""
+    root = lambda i: sqrt(w[i] ** 2 - 6 * w[i] + 9)
+    gap = lambda i: root(i) - w[i] + 3
+    zero = lambda i: (root(i) - w[i] + 3) / gap(i) ** 2 - 1 / gap(i)
+    expanded = lambda i: root(i) / gap(i) ** 2 - (w[i] - 3) / gap(i) ** 2 - 1 / gap(i)
+    assert same(zero(i), 0) and same(root(i) + w[i] - 3, expanded(i))
+    for one, other in ((i, p), (p, i)):
+        assert not same(root(one) + w[one] - 3, delta(i, p) * expanded(other))
+        assert same(delta(i, p) * (root(one) + w[one] - 3), delta(i, p) * expanded(other))
+    whole = w[i] / (w[i] + delta(i, p)) + delta(i, p) / (w[i] + delta(i, p))
+    assert same(whole, 1)
+
+
 def test_same_misses_what_it_says_it_misses():
     assert not same(total(w[i] / (w[i] + v[i]) + v[i] / (w[i] + v[i]), i), n)
     assert not same(exp(delta(i, p)), 1 + delta(i, p) * (E - 1))

@@ -12,7 +12,7 @@ from symbolic.identities import ENTRY, INDICES, changed, differ, formula, rewrit
 
 from imr.symbolic import derivative, same
 
-TRIED = int(os.environ.get("IMR_IDENTITIES", "1200"))
+TRIED = int(os.environ.get("IMR_IDENTITIES", "1000"))
 PARTS = 6
 
 
