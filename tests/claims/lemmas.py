@@ -54,6 +54,17 @@ def cauchy_schwarz():
     assert total(squares, j, l).is_nonnegative
 
 
+def a_covariance_is_bounded_by_variances():
+    """Cov(x, y)² ≤ Var x · Var y, as it is a mean of products about the means."""
+    about = lambda f: lambda j: f[j] - mean(lambda l: f[l])
+    covariance = mean(lambda j: x[j] * y[j]) - mean(lambda j: x[j]) * mean(
+        lambda j: y[j]
+    )
+    assert same(covariance, mean(lambda j: about(x)(j) * about(y)(j)))
+    a_variance_is_a_mean_of_squares()
+    cauchy_schwarz()
+
+
 def variance_bound():
     """Popoviciu: numbers between m and M have a variance of at most (M − m)²/4."""
     low, high = symbols("m M", real=True)

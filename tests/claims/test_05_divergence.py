@@ -1,7 +1,7 @@
 """Chapter 5: the derivative of attention, the loss as a divergence, convexity."""
 
 import torch
-from sympy import S, exp, log
+from sympy import S, exp, log, symbols
 from torch.func import grad, jacrev
 from z3 import Reals
 
@@ -17,7 +17,7 @@ from claims.linear import (
     sigma,
     slope,
 )
-from claims.symbols import B, C, Z, b, i, j, l, p, theta, v
+from claims.symbols import B, C, G, Z, b, i, j, l, p, theta, v
 from claims.witnesses import claim, proves
 from imr import attention, potentials
 from imr.symbolic import derivative, k, log_sum_exp, n, same, tensors, total
@@ -138,12 +138,12 @@ def test_prop_convexity_proof():
     The quadratic model is not convex: two tokens, one feature, C = I.
     """
     gibbs()
-    t, at, Lx, Ly, x, y, Kx, Ky, slope = Reals("t L Lx Ly x y Kx Ky slope")
-    middle = (1 - t) * x + t * y  # in any one feature: the slopes cancel there
-    tangents = (
-        Lx == at + slope * (x - middle) + Kx,
-        Ly == at + slope * (y - middle) + Ky,
-    )
+    # From Z to the ends Z − tB and Z + (1 − t)B of a chord; the slopes cancel.
+    t = symbols("t", real=True)
+    slopes = [total(G[p, b] * part * B[p, b], p, b) for part in (-t, 1 - t)]
+    assert same((1 - t) * slopes[0] + t * slopes[1], 0)
+    t, at, Lx, Ly, x, y, Kx, Ky = Reals("t L Lx Ly x y Kx Ky")
+    tangents = (Lx == at + x + Kx, Ly == at + y + Ky, (1 - t) * x + t * y == 0)
     chord = (1 - t) * Lx + t * Ly
     given = (*tangents, Kx >= 0, Ky >= 0, t >= 0, t <= 1)
     assert follows(at <= chord, *given)

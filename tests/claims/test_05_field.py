@@ -2,12 +2,16 @@
 
 import torch
 import torch.nn.functional as F
-from sympy import exp, limit, oo, symbols
+from sympy import exp, limit, oo, simplify, symbols
 from torch.func import hessian
 from z3 import Reals
 
 from claims.drawn import edge, simplex, tied
-from claims.lemmas import cauchy_schwarz, follows, variance_bound
+from claims.lemmas import (
+    a_covariance_is_bounded_by_variances,
+    follows,
+    variance_bound,
+)
 from claims.linear import score
 from claims.symbols import C, Z, b, i, j, l, p, theta
 from claims.witnesses import claim, proves
@@ -27,11 +31,12 @@ from imr.symbolic import (
 def test_prop_lipschitz_proof():
     """A second derivative lies in [0, Λ|B|²]; the rest is Cauchy and Schwarz."""
     variance_bound()
-    cauchy_schwarz()
+    a_covariance_is_bounded_by_variances()  # and |x·b| ≤ |x||b|, in any direction b
     v, width, D2, B2, va, vb, cov, A2, L = Reals("v width D2 B2 va vb cov A2 L")
     range_of_scores = (4 * v <= width**2, width**2 <= D2 * B2)
     assert follows(v <= D2 / 4 * B2, *range_of_scores)
-    # A second derivative in two directions is a covariance, so |cov|² ≤ va·vb.
+    # One token's second derivative in two directions is a covariance by
+    # prop-hessian: |cov|² ≤ va·vb. Squared norms add up over tokens.
     given = (cov**2 <= va * vb, va <= L * A2, vb <= L * B2)
     signs = (va >= 0, vb >= 0, L >= 0)
     assert follows(cov**2 <= (L * A2) * (L * B2), *given, *signs)
@@ -112,10 +117,22 @@ def test_prop_edge_proof():
     rest = total(from_pair, j) + total(among, j, l)
     assert same(variance, ((one - two) ** 2 + rest) / whole**2)
     assert (rest / whole**2).is_nonnegative
-    # Along δ = θ_a − θ_b the scores differ by |δ|², so the quotient with |δ|² is at
-    # least |δ|²/whole² = Λ (2/whole)², and the weights s of the others vanish.
-    r, g = symbols("r g", positive=True)
-    assert limit(exp(-r * g), r, oo) == 0
+    pair = (one**2 + two**2) / 2 - ((one + two) / 2) ** 2  # with no others at all
+    assert simplify(pair - (one - two) ** 2 / 4) == 0
+    # At ru both have the logit rη, the others rη − rg.
+    r, weight = symbols("r w", positive=True)
+    (g,), eta = tensors("g", k, positive=True), symbols("eta", real=True)
+    top, low = exp(r * eta), lambda j: exp(r * (eta - g[j]))
+    far = lambda j: exp(-r * g[j])
+    everything, rest_of_it = 2 * top + total(low(j), j), 2 + total(far(j), j)
+    assert same(top / everything, 1 / rest_of_it)
+    assert same(low(j) / everything, far(j) / rest_of_it)
+    # Along δ = θ_a − θ_b the scores differ by |δ|²; the quotient with |δ|² is at
+    # least Λ (2/whole)², Λ = |δ|²/4, and the weights s of the others vanish.
+    D2 = symbols("D_2", positive=True)
+    assert simplify(D2**2 / weight**2 / D2 - D2 / 4 * (2 / weight) ** 2) == 0
+    gap = symbols("gap", positive=True)
+    assert limit(exp(-r * gap), r, oo) == 0
 
 
 @claim(

@@ -46,10 +46,12 @@ def test_prop_two_classes_proof():
     m0 = symbols("m_0", real=True)
     s = c2 * t + m0 + exp(m0)
     solution = s - LambertW(exp(s))
-    # W = W(e^s) means W e^W = e^s, so e^m = e^s e^{−W} = W.
+    # W = W(e^s) means W e^W = e^s, that is s = W + log W; so e^m = W.
     W = symbols("W", positive=True)
-    assert simplify(W * exp(W) * exp(-W) - W) == 0
-    assert simplify(solution.diff(t).subs(LambertW(exp(s)), W) - c2 / (1 + W)) == 0
+    at_W = lambda f: f.subs(LambertW(exp(s)), W)
+    time = (W + log(W) - m0 - exp(m0)) / c2
+    assert simplify(exp(at_W(solution).subs(t, time)) - W) == 0
+    assert simplify(at_W(solution.diff(t)) - c2 / (1 + W)) == 0
     # At t = 0 it is e^{m_0}, which has W e^W = e^s there: m(0) = s − e^{m_0} = m_0.
     assert simplify(exp(m0) * exp(exp(m0)) - exp(s.subs(t, 0))) == 0
     # For m ≥ 0, m + e^m = s puts m between log(s − log s) and log s, and e^{−m} so.
@@ -95,9 +97,9 @@ def test_prop_hard_labels_proof():
     """
     S, squared = rivals(), total(pull(q) ** 2, q)
     M = -log(S)
-    along = lambda g: total(derivative(g, z[v]) * velocity(v), v)
     assert same(exp(LOSS) - 1, S)  # M = −log(e^L − 1)
     assert same(velocity(v), pull(v) / (1 + 1 / S))  # and 1/S = e^M
+    along = lambda g: total(derivative(g, z[v]) * pull(v), v) / (1 + 1 / S)
     assert same(along(M), squared / (1 + 1 / S))
     score = lambda j: total((own[v] - theta[j, v]) * pull(v), v)
     mean = lambda g: total(rival(j) * g(j), j) / S
@@ -110,6 +112,9 @@ def test_prop_hard_labels_proof():
     assert follows(fast * fast / e >= g * (fast / e), g <= fast, g > 0, e >= 1)
     a_sum_bounds_its_terms()  # S ≥ e^{−m_j}
     assert same(log(S / rival(j)), margin(z, j) - M)
+    far, along_u, M0, M1 = Reals("far along M_0 M_1")  # far is |z − z_0|
+    turned = (g * far <= M1 - M0, g * along_u >= M1, g > 0)
+    assert follows(along_u >= far + M0 / g, *turned)
     # By (c)'s second step M ≤ γ|z| ≤ γ|z_0| + γ∫|v| in the clock dτ = dt/(1 + e^M),
     # so ∫(|v| − γ) ≤ K/γ; as |v| falls, |v| ≤ γ + K/(γτ), which tends to γ.
     excess, K, clock = Reals("excess K clock")
@@ -165,7 +170,7 @@ def far_out(gaps, z, clock):
         ),
         "their mean": lambda gaps: torch.from_numpy(gaps.mean(0)).norm() ** -2,
     },
-    examples=20,
+    examples=6,
 )
 def test_prop_hard_labels_check(p, formula):
     theta = p.draw(p.k + 1, p.d, salt=29)

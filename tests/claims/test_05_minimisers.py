@@ -5,7 +5,7 @@ from itertools import pairwise
 import torch
 from scipy.optimize import linprog
 from sympy import exp, limit, log, oo, symbols
-from torch.func import grad, hessian
+from torch.func import grad
 from z3 import Reals
 
 from claims.drawn import simplex
@@ -116,19 +116,25 @@ def test_prop_smoothing_proof():
     assert same(of_label, total(A[j] ** 2, j) - rest)
 
 
-def _minimiser(theta, C):
-    """The minimiser of the linear loss in Z, by damped Newton steps."""
-    loss = lambda Z: potentials.linear(Z, theta, C)
-    Z = torch.zeros(len(C), theta.shape[1]).double()
+def _curvature(theta, z):
+    """The covariance of the prototypes under a token's softmax (d, d)."""
+    s = soft(theta @ z)
+    about = theta - s @ theta
+    return about.T @ (s[:, None] * about)
+
+
+def _minimiser(theta, c):
+    """The minimiser (d,) of a token's loss, by damped Newton steps."""
+    loss = lambda z: potentials.linear(z[None], theta, c[None])
+    z = torch.zeros(theta.shape[1]).double()
     for _ in range(60):
-        slope, curvature = grad(loss)(Z), hessian(loss)(Z).reshape(Z.numel(), -1)
-        step = torch.linalg.lstsq(curvature, slope.reshape(-1, 1)).solution
-        step = step.reshape(Z.shape)
-        better = min((Z - t * step for t in (1.0, 0.5, 0.1)), key=loss)
-        if loss(better) >= loss(Z) or slope.abs().max() < 1e-9:
+        slope = (soft(theta @ z) - c) @ theta
+        step = torch.linalg.lstsq(_curvature(theta, z), slope[:, None]).solution
+        better = min((z - t * step[:, 0] for t in (1.0, 0.5, 0.1)), key=loss)
+        if loss(better) >= loss(z) or slope.abs().max() < 1e-9:
             break
-        Z = better
-    return Z
+        z = better
+    return z
 
 
 def _solved(theta, rows):
@@ -160,8 +166,8 @@ def test_prop_smoothing_check(p, formula):
         return False
     # With one prototype too many the minimiser matches moments, not labels.
     crowded = p.draw(d + 2, d, salt=23)
-    target = p.draw(1, d + 2, salt=24).softmax(-1)
-    s = soft(_minimiser(crowded, target) @ crowded.T)
+    target = p.draw(d + 2, salt=24).softmax(-1)
+    s = soft(crowded @ _minimiser(crowded, target))
     moments = p.close(s @ crowded, target @ crowded, 1e-7, floor=crowded)
     return moments and not close(s, target, 1e-7)
 
@@ -212,8 +218,7 @@ def test_prop_interior_check(p, formula):
     labels = [one(0, k), one(k - 1, k), face, soft(p.draw(k, salt=28))]
 
     def ends(c):
-        z = _minimiser(inside, c[None])
-        bend = hessian(lambda z: (inside @ z).logsumexp(0))(z[0])
+        bend = _curvature(inside, _minimiser(inside, c))
         gaps = corners[1:] - corners[0]
         basis = torch.linalg.svd(gaps, full_matrices=False)[2]
         return bool(torch.linalg.eigvalsh(basis @ bend @ basis.T)[0] > 1e-6)

@@ -8,7 +8,7 @@ from z3 import Reals
 from claims.drawn import simplex, tied
 from claims.lemmas import a_sum_bounds_its_terms, follows, gibbs
 from claims.linear import W, gradient, inner, kl, loss, slope
-from claims.symbols import Z, b, i, p
+from claims.symbols import G, Z, b, i, p
 from claims.witnesses import claim, proves
 from imr import flow, potentials
 from imr.symbolic import indices, k, same, tensors, total
@@ -31,9 +31,11 @@ def test_prop_rate_proof():
         L0 - Lw <= d0 / (2 * t), t * (L0 - Lw) + d1 / 2 <= d0 / 2, d1 >= 0, t > 0
     )
     h = symbols("h", positive=True)
-    after = lambda p, b: away(p, b) + h * down(p, b)
+    push = lambda p, b: G[p, b]  # for −∇L
+    after = lambda p, b: away(p, b) + h * push(p, b)
     moved = inner(away, away) - inner(after, after)
-    assert same(2 * h * (excess + divergence) - h**2 * squared, moved)
+    assert same(moved, -2 * h * inner(away, push) - h**2 * inner(push, push))
+    assert same(slope(half, Z, push), inner(away, push))  # −(excess + divergence)
     # So a layer with hΛ ≤ 1 has 2h(L⁺ − L(W)) ≤ |Z − W|² − |Z⁺ − W|².
     L1, g2, kl_, h, Lam, many = Reals("L1 g2 kl h Lambda many")
     descent = (h * (1 - h * Lam / 2) * g2 <= L0 - L1, g2 >= 0, h > 0, h * Lam <= 1)
@@ -58,6 +60,7 @@ def reached(field, Z, time, steps=100):
         "the time squared": lambda apart, t: apart**2 / (2 * t**2),
         "the distance, not squared": lambda apart, t: apart / (2 * t),
     },
+    examples=20,
 )
 def test_prop_rate_check(p, formula):
     """For flow and layers; a quarter of r²/t is what a long way along |z| takes."""
@@ -72,7 +75,7 @@ def test_prop_rate_check(p, formula):
         ends = (
             (layers[1], h),
             (layers[-1], 20 * h),
-            (reached(field, Z, 9 * h), 9 * h),
+            (reached(field, Z, 9 * h, 40), 9 * h),
         )
         r, rounding = (
             (Z - W).norm(),

@@ -7,7 +7,7 @@ from z3 import Reals
 from claims.drawn import tied
 from claims.lemmas import cauchy_schwarz, follows, gibbs
 from claims.linear import Y, gradient, inner, kl, loss, sigma, slope, token_loss
-from claims.symbols import Z, b, i, p
+from claims.symbols import B, G, Z, b, i, p
 from claims.witnesses import claim, proves
 from imr import flow, potentials
 from imr.symbolic import derivative, same, total
@@ -104,6 +104,12 @@ def test_prop_contraction_proof():
     assert follows(
         2 * L * excess >= g2, step, after >= least, at_y == least + excess, L > 0
     )
+    size = symbols("h", positive=True)
+    gap, push = (lambda p, b, X=X: X[p, b] for X in (B, G))  # apart and pull
+    after_both = lambda p, b: gap(p, b) - size * push(p, b)
+    expanded = inner(gap, gap) - 2 * size * inner(push, gap)
+    expanded += size**2 * inner(push, push)
+    assert same(inner(after_both, after_both), expanded)
     one, other = Reals("one other")
     given = (near == far - 2 * h * (one + other) + h**2 * g2, h >= 0, L > 0)
     given += (2 * L * one >= g2, 2 * L * other >= g2)
