@@ -14,6 +14,7 @@ from random import Random
 
 from sympy import (
     Add,
+    Derivative,
     Expr,
     Function,
     Indexed,
@@ -44,15 +45,21 @@ def formula(draw: Random, scope: list[Index], depth: int) -> Expr:
     """A random formula; its free indices are of the scope."""
     if depth == 0 or draw.random() < 0.1:
         return leaf(draw, scope)
-    kind = draw.choice(["sum", "sum", "sum", "product", "product", "plus", "plus", "exp", "square", "over", "log", "g"])
+    kind = draw.choice(
+        ["sum", "sum", "sum", "product", "product", "plus", "plus", "exp", "square", "over", "log", "root", "g"]
+    )
     inner = lambda: formula(draw, scope, depth - 1)
     if kind == "sum":
         index = draw.choice(INDICES[draw.choice([n, d, k])])
         return total(formula(draw, [*scope, index, index], depth - 1), index)
     if kind in ("product", "plus"):
         return inner() * inner() if kind == "product" else inner() + inner()
-    if kind in ("over", "log"):
+    if kind in ("over", "log", "root"):
         below = positive(draw, scope, depth - 1)
+        if kind == "root":
+            return below ** Rational(draw.choice([1, -1, 3]), 2)
+        if kind == "over" and draw.random() < 0.3:
+            below = leaf(draw, scope) - leaf(draw, scope)  # with a delta, perhaps, or 0 where two indices are equal
         return inner() / below if kind == "over" else log_(below)
     return {"exp": exp_, "square": lambda x: x**2, "g": g}[kind](inner())
 
@@ -61,7 +68,13 @@ def positive(draw: Random, scope: list[Index], depth: int) -> Expr:
     """A random formula that is positive: a sum or an exponential, or a polynomial of such."""
     index = draw.choice(INDICES[draw.choice([n, d, k])])
     term = exp_(formula(draw, [*scope, index, index], min(depth, 1)))
-    kind = draw.choice(["sum", "sum", "plus", "weighted"])
+    kind = draw.choice(["sum", "sum", "plus", "weighted", "squares", "scaled"])
+    if kind == "squares":
+        return total(formula(draw, [*scope, index, index], min(depth, 1)) ** 2, index) + draw.choice([0, 1])
+    if kind == "scaled":
+        weight = draw.choice(POSITIVE)
+        one, other = (weight[draw.choice(INDICES[weight.shape[0]])] for _ in range(2))
+        return one + draw.choice([1, 2, 3]) * other
     if kind == "plus":
         return total(term, index) + exp_(leaf(draw, scope))
     weight = draw.choice(POSITIVE)
@@ -170,8 +183,8 @@ def number(expr: Expr, sizes: dict, seed: int, step: float = 0.0, bound: dict | 
         ranges = [range(1, sizes[index.size] + 1) for index in expr.variables]
         places = [dict(zip(expr.variables, values, strict=True)) for values in product(*ranges)]
         return sum(number(expr.function, sizes, seed, step, bound | place) for place in places)
-    if isinstance(expr, Subs):  # the derivative of g
-        return 3 * inner(expr.point[0]) ** 2 - 0.5
+    if isinstance(expr, Subs | Derivative):  # of g
+        return 3 * inner(expr.point[0] if isinstance(expr, Subs) else expr.variables[0]) ** 2 - 0.5
     values = [inner(argument) for argument in expr.args]
     if isinstance(expr, Add | Mul):
         return reduce(add if isinstance(expr, Add) else mul, values)

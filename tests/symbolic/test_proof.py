@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from math import prod
 
 import pytest
 from sympy import E, Function, Integer, KroneckerDelta, Rational, exp, log, pi, sqrt, symbols
