@@ -43,7 +43,8 @@ _fresh = count(1)
 
 def multiply(*polys: Poly) -> Poly:
     """p q, expanded."""
-    return reduce(lambda p, q: add(*(_product(s, t) for s in p for t in q)), polys, ONE)
+    factors = [poly for poly in polys if poly != ONE] or [ONE]
+    return reduce(lambda p, q: add(*(_product(s, t) for s in p for t in q)), factors)
 
 
 def exponential(poly: Poly) -> Poly:
@@ -90,9 +91,9 @@ def power(poly: Poly, exponent: Fraction) -> Poly:
     whole, part = divmod(exponent, 1)
     if part:
         return multiply(power(poly, Fraction(whole)), _root(poly, part)) if poly or whole < 0 else poly
-    if exponent >= 0 and len(poly) == 1:
-        ((monomial, coefficient),) = poly
-        return multiply(number(coefficient**whole), *[single(factor, e * whole) for factor, e in monomial])
+    if exponent > 0 and len(poly) == 1:
+        powers = [single(f, 1 if f[0] == "delta" else e * whole) for f, e in poly[0][0]]
+        return multiply(number(poly[0][1] ** whole), *powers)
     if exponent > LARGE:
         raise ValueError(f"a sum is raised to the power {exponent}, expected {LARGE} at most: it is expanded")
     if exponent >= 0:
@@ -122,7 +123,7 @@ def _root(poly: Poly, exponent: Fraction) -> Poly:
     alone = rest == ONE and all(nonnegative(factor) for factor, _ in content)
     outside = [(factor, e) for factor, e in content if positive(factor) or alone]
     inside = tuple(pair for pair in content if pair not in outside)
-    out = [single(factor, e * exponent) for factor, e in outside]
+    out = [power(f[1], e * exponent) if f[0] in ("poly", "root") else single(f, e * exponent) for f, e in outside]
     out += [single(("root", number(prime)), e * exponent) for prime, e in factorrat(Rational(scale)).items()]
     kept = multiply(((inside, Fraction(1)),), rest)
     return multiply(*out) if kept == ONE else multiply(*out, single(("root", kept), exponent))

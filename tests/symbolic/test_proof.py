@@ -93,6 +93,7 @@ PROVED = [
     (sqrt(total(tau * x[j] ** 2, j)), sqrt(tau) * sqrt(total(x[l] ** 2, l))),
     (x[j] * tau / sqrt(total((tau * x[l]) ** 2, l)), x[j] / sqrt(total(x[m] ** 2, m))),
     (sqrt(s[j] + 2 * s[j] * s[l]), sqrt(s[j]) * sqrt(1 + 2 * s[l])),
+    (sqrt(s[l] / (s[j] + u[j])), sqrt(s[l]) * sqrt(s[j] + u[j]) / (s[j] + u[j])),
     (log(sqrt(2 * s[j] + 4 * u[j])), log(2 * s[j] + 4 * u[j]) / 2),
     (log(sqrt(total(x[j] ** 2, j))), log(total(x[m] ** 2, m)) / 2),
     (sqrt(1 + s[j] ** 400), sqrt(s[j] ** 400 + 1)),
