@@ -79,9 +79,10 @@ def test_prop_metric_proof():
     assert same(total(v[a] * tangent(a), a), total(tangent(a) ** 2, a))
     (D,), (V,) = tensors("D", n, positive=True), tensors("V", n, d)
     assert total(D[i] * V[i, a] ** 2, i, a).is_nonnegative
-    # What is along a token, such as its label term cz for θ = cI, has no tangent.
-    along = unfold(tangent(a), {v: lambda a: Symbol("c", real=True) * x[a]})
-    assert same(along, 0)
+    # For θ = cI and C = I the field is cz − SA, and its tangent part that of −SA.
+    c = Symbol("c", positive=True)
+    labelled = unfold(tangent(a), {v: lambda a: c * x[a] - v[a]})
+    assert same(labelled, -tangent(a))
 
 
 def _tangent(Z, V):
