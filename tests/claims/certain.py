@@ -5,8 +5,8 @@ from mpmath import iv
 from sympy import lambdify, symbols
 
 
-def follows(claim, *given):
-    """Whether z3 finds no reals with all that is given and without the claim."""
+def follows(claim: z3.BoolRef, *given: z3.BoolRef) -> bool:
+    """Whether z3 proves the claim from what is given, for all real numbers."""
     solver = z3.Solver()
     solver.add(*given, z3.Not(claim))
     return solver.check() == z3.unsat

@@ -5,20 +5,14 @@ decided by z3, for all real numbers.
 """
 
 from sympy import KroneckerDelta, limit, log, symbols
-from z3 import BoolRef, Not, Reals, Solver, unsat
+from z3 import Reals
 
+from claims.certain import follows
 from imr.symbolic import indices, k, same, tensors, total
 
 j, l, q = indices("j l q", k)
 s, r = tensors("s r", k, positive=True)  # weights
 x, y = tensors("x y", k)  # real numbers
-
-
-def follows(claim: BoolRef, *given: BoolRef) -> bool:
-    """Whether z3 proves the claim from what is given, for all real numbers."""
-    solver = Solver()
-    solver.add(*given, Not(claim))
-    return solver.check() == unsat
 
 
 def mean(f):

@@ -5,7 +5,8 @@ import torch.nn.functional as F
 from sympy import exp, simplify, symbols
 from z3 import Reals
 
-from claims.lemmas import follows, gibbs
+from claims.certain import follows
+from claims.lemmas import gibbs
 from claims.witnesses import claim, proves
 from imr import flow, potentials
 

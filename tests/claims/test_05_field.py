@@ -6,12 +6,9 @@ from sympy import exp, limit, oo, simplify, symbols
 from torch.func import hessian
 from z3 import Reals
 
+from claims.certain import follows
 from claims.drawn import edge, simplex, tied
-from claims.lemmas import (
-    a_covariance_is_bounded_by_variances,
-    follows,
-    variance_bound,
-)
+from claims.lemmas import a_covariance_is_bounded_by_variances, variance_bound
 from claims.linear import score
 from claims.symbols import C, Z, b, i, j, l, p, theta
 from claims.witnesses import claim, proves

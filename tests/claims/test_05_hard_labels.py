@@ -9,10 +9,10 @@ from sympy import LambertW, exp, limit, log, oo, simplify, symbols
 from torch.func import grad
 from z3 import Reals
 
+from claims.certain import follows
 from claims.lemmas import (
     a_sum_bounds_its_terms,
     cauchy_schwarz,
-    follows,
     gibbs,
     variance_bound,
 )

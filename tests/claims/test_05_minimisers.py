@@ -8,9 +8,10 @@ from sympy import exp, limit, log, oo, symbols
 from torch.func import grad
 from z3 import Reals
 
+from claims.certain import follows
 from claims.drawn import simplex
 from claims.formulas import soft
-from claims.lemmas import a_sum_bounds_its_terms, follows, gibbs
+from claims.lemmas import a_sum_bounds_its_terms, gibbs
 from claims.linear import gradient, loss, lse, score, sigma
 from claims.one_token import LOSS, margin, rival, rivals, u, velocity, z
 from claims.symbols import C, Z, a, b, i, j, l, p, theta

@@ -5,8 +5,9 @@ from sympy import symbols
 from torch.func import hessian
 from z3 import Reals
 
+from claims.certain import follows
 from claims.drawn import simplex, tied
-from claims.lemmas import a_sum_bounds_its_terms, follows, gibbs
+from claims.lemmas import a_sum_bounds_its_terms, gibbs
 from claims.linear import W, gradient, inner, kl, loss, slope
 from claims.symbols import G, Z, b, i, p
 from claims.witnesses import claim, proves

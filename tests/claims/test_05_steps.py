@@ -4,8 +4,9 @@ import torch
 from sympy import cosh, exp, integrate, limit, log, symbols, tanh
 from z3 import Reals
 
+from claims.certain import follows
 from claims.drawn import tied
-from claims.lemmas import cauchy_schwarz, follows, gibbs
+from claims.lemmas import cauchy_schwarz, gibbs
 from claims.linear import Y, gradient, inner, kl, loss, sigma, slope, token_loss
 from claims.symbols import B, G, Z, b, i, p
 from claims.witnesses import claim, proves

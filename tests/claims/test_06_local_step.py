@@ -57,11 +57,16 @@ def sizes():
     assert same(gap, squares) and squares.is_nonnegative
     entries = total(Z[i, a] ** 2 * K[j, b] ** 2, i, a, j, b)
     assert same(entries, total(Z[i, a] ** 2, i, a) * total(K[j, b] ** 2, j, b))
-    # s/2 of the first and twice the second is Λ|H|², with f = ‖θ‖, κ = 2√(2n) f.
-    scale, f, z, h, root = z3.Reals("scale f z h root")
-    first, second = 4 * f**2 * z**2 * h**2, root * f * h**2
-    bound = (2 * scale * f**2 * z**2 + 2 * root * f) * h**2
-    assert follows(scale / 2 * first + 2 * second == bound)
+    # S = X + Y with |X|², |Y|² ≤ w = ‖θ‖²|Z|²|H|², and m = ‖θ‖|H|², root = √(2n):
+    # s Σ Var(Sᵢ) + 2⟨σ − C, HθHᵀ⟩ is at most Λ|H|² = 2s w + 2 root m.
+    x, y = z3.Reals("x y")
+    assert follows((x + y) ** 2 <= 2 * x**2 + 2 * y**2)
+    scale, variances, inner, w, m, root = z3.Reals("scale variances inner w m root")
+    given = scale > 0, variances <= (2 * x + 2 * y) / 2, x <= w, y <= w
+    curved = scale * variances + 2 * inner
+    assert follows(
+        curved <= 2 * scale * w + 2 * root * m, inner <= root * m, *given
+    )
     # Down a gradient g with the step r, from Taylor's formula with curvature ≤ c.
     fall, g, r, c = z3.Reals("fall g r c")
     taylor = (fall <= -r * g**2 + c * r**2 * g**2 / 2,)

@@ -8,6 +8,7 @@ from claims.formulas import soft
 from claims.tokens import (
     C,
     G,
+    X,
     Z,
     at_tokens,
     at_tokens_transposed,
@@ -31,10 +32,16 @@ from imr.symbolic import derivative, same, total
 
 @proves("lem-quadratic")
 def test_lem_quadratic_proof():
+    """The gradient; then the derivative along H, whose adjoint it is."""
     adjoint = derivative(total(G[i, j] * logits(i, j), i, j), Z[p, q])
     claim = total(G[p, j] * at_tokens_transposed(j, q), j)
     claim += total(G[i, p] * at_tokens(i, q), i)
     assert same(adjoint, claim)
+    along = total(derivative(logits(i, j), Z[p, q]) * X[p, q], p, q)
+    slope = total(X[i, q] * at_tokens_transposed(j, q), q)  # (HθZᵀ)_ij
+    slope += total(at_tokens(i, q) * X[j, q], q)  # (ZθHᵀ)_ij
+    assert same(along, slope)
+    assert same(total(G[i, j] * slope, i, j), total(claim * X[p, q], p, q))
 
 
 @claim(

@@ -1,7 +1,7 @@
 """Chapter 6, self-attention."""
 
 import torch
-from sympy import KroneckerDelta, sqrt, symbols
+from sympy import KroneckerDelta, exp, sqrt, symbols
 from torch.func import grad
 
 from claims.formulas import mha, sdpa, soft
@@ -105,10 +105,15 @@ def test_prop_sa_sdpa_check(p, formula):
 
 @proves("prop-companion")
 def test_prop_companion_proof():
-    """For any symmetric logits, N = S + Sᵀ."""
+    """For any symmetric logits, N = S + Sᵀ, and D the row sums of E."""
     both = lambda i, j: S[i, j] + S[j, i]
+    E = lambda i, j: exp(s * both(i, j))
+    row_sum = lambda i: total(E(i, l), l)
+    rows = lambda i, j: with_softmax(sigma[i, j], both)
+    assert same(rows(p, j), E(p, j) / row_sum(p))  # σ = D⁻¹E
+    assert same(rows(j, p), E(p, j) / row_sum(j))  # σᵀ = ED⁻¹
     over_queries = softmax(lambda p: s * both(p, j), p, l)
-    assert same(with_softmax(sigma[j, p], both), over_queries)
+    assert same(rows(j, p), over_queries)
     assert not same(
         with_softmax(sigma[j, p], lambda i, j: S[i, j]),
         softmax(lambda p: s * S[p, j], p, l),

@@ -8,8 +8,6 @@ from claims.symbols import (
     D,
     Z,
     a,
-    at_tokens,
-    at_tokens_transposed,
     b,
     c,
     form,
@@ -74,8 +72,8 @@ def test_prop_positions_proof():
     assert same(velocity, unfold(asks + asked, soft))
 
     biased = {forms: lambda i, t, a, b: form[a, b], vectors: nothing}
-    assert same(unfold(value, biased), at_tokens_transposed(t, q))
-    assert same(unfold(back, biased), at_tokens(i, q))
+    assert same(unfold(value, biased), total(form[q, b] * Z[t, b], b))
+    assert same(unfold(back, biased), total(Z[i, a] * form[a, q], a))
 
     apart = lambda i, t, a, b: total(
         phi[a, c] * turn[i, e, c] * turn[t, e, f] * phi[b, f], c, e, f
