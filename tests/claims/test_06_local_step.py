@@ -106,6 +106,7 @@ def _kappa(theta, Z):
             + _kappa(theta, Z)
         ),
     },
+    examples=20,
 )
 def test_prop_local_step_check(p, formula):
     """Curvatures, and steps of almost 2/Λ, also where the curvature is large."""
