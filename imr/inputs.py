@@ -31,6 +31,12 @@ def require_heads(theta: Tensor, bias: Tensor | None) -> None:
         raise ValueError(f"theta has shape {tuple(theta.shape)}{given}, expected (heads, k, d) and (heads, k)")
 
 
+def require_floating(N: Tensor) -> None:
+    """Raise ValueError unless logits are floating-point numbers."""
+    if not N.is_floating_point():
+        raise ValueError(f"the logits have the dtype {N.dtype}, expected floating-point numbers: N.float(), say")
+
+
 def require_form(Z: Tensor, theta: Tensor) -> None:
     """Raise a ValueError unless Z is (..., n, d) and theta (d, d)."""
     if Z.ndim < 2 or theta.shape != (Z.shape[-1], Z.shape[-1]):

@@ -12,7 +12,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from imr.inputs import require_form, require_heads, require_labels, require_positive, require_same_features, wide
+from imr.inputs import (
+    require_floating,
+    require_form,
+    require_heads,
+    require_labels,
+    require_positive,
+    require_same_features,
+    wide,
+)
 
 
 def linear_logits(Z: Tensor, theta: Tensor) -> Tensor:
@@ -58,20 +66,22 @@ def cross_entropy(N: Tensor, C: Tensor) -> Tensor:
 
     Args:
         N: logits (..., n, k). Where they are −∞ (masked), the label must be zero.
-        C: probabilities (..., n, k), or class numbers (..., n).
+        C: probabilities (..., n, k), or class numbers (..., n). Rows that do not sum to one give the second form above,
+            not the first. ``torch.func.vmap`` over class numbers is not possible: their range is checked.
 
     Returns:
         The loss in nats, shape (...), in the dtype of ``N``: one scalar for each batch element.
 
     Raises:
-        ValueError: ``C`` does not fit the logits.
+        ValueError: ``C`` does not fit the logits, or these are no floating-point numbers.
     """
+    require_floating(N)
     require_labels(C, *N.shape[-2:])
     largest, place = wide(N).max(-1, keepdim=True)
     gaps = (largest - N).scatter(-1, place, 0)  # the largest has none, in its derivatives too
     others = (-gaps).exp().scatter(-1, place, 0).sum(-1)
     if C.is_floating_point():
-        missed = (C * gaps.masked_fill(C == 0, 0)).sum(-1)  # 0·∞ counts as 0
+        missed = (C * gaps.masked_fill((C == 0) & gaps.isinf(), 0)).sum(-1)  # 0·∞ counts as 0
     else:
         missed = gaps.gather(-1, C.expand(N.shape[:-1])[..., None])[..., 0]
     return (others.log1p() + missed).sum(-1).to(N.dtype)  # (..., n, k) -> (..., n) -> (...)

@@ -3,6 +3,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from strategies import Problem, close, problems
+from torch.func import grad
 
 from imr import potentials
 
@@ -117,3 +118,15 @@ def test_the_potentials_of_activations_vanish_at_zero_or_are_softplus():
 def test_bad_input_says_what_was_given_and_expected(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_the_slope_in_the_labels_is_the_gap_at_a_hard_label_too():
+    N, C = torch.tensor([[1.0, 2.0, 0.0]]).double(), torch.tensor([[1.0, 0.0, 0.0]]).double()
+    assert torch.equal(grad(lambda C: potentials.cross_entropy(N, C))(C), torch.tensor([[1.0, 0.0, 2.0]]).double())
+    masked = N.masked_fill(torch.tensor([False, False, True]), -torch.inf)
+    assert torch.equal(grad(lambda C: potentials.cross_entropy(masked, C))(C)[0, :2], torch.tensor([1.0, 0.0]).double())
+
+
+def test_integer_logits_are_refused():
+    with pytest.raises(ValueError, match="expected floating-point numbers"):
+        potentials.cross_entropy(torch.tensor([[0, 1]]), torch.tensor([0]))

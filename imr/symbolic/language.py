@@ -223,5 +223,5 @@ def _require_limits(total: Sum) -> None:
 
 def _require_real(leaf: Expr) -> None:
     exact = isinstance(leaf, Rational | NumberSymbol | Symbol) and leaf.is_commutative
-    if not exact or leaf.is_extended_real is False:
+    if not exact or leaf.is_extended_real is False or (leaf.is_complex and leaf.is_extended_real is None):
         raise ValueError(f"{leaf} is no exact real number and no letter for one; write 1/10 as Rational(1, 10), not as 0.1")

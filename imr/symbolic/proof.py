@@ -40,9 +40,10 @@ def same(x: Expr | int, y: Expr | int) -> bool:
 
     Raises:
         ValueError: a side is not of the calculus, or nowhere defined.
+        SympifyError: a side is no expression at all.
         UnsoundError: arithmetic contradicts the proof, by an error of this module.
     """
-    x, y = sympify(x), sympify(y)
+    x, y = sympify(x, strict=True), sympify(y, strict=True)
     for side in (x, y):
         require_well_formed(side)
     read = _Reader(x, y)

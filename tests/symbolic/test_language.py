@@ -130,6 +130,7 @@ REFUSED = [
     (oo + x[j], "no exact real number"),
     (Symbol("A", commutative=False) * x[j], "no exact real number"),
     (Symbol("c", imaginary=True) * x[j], "no exact real number"),
+    (Symbol("c", complex=True) * x[j], "no exact real number"),
     (Derivative(f(x[j], x[l]), x[j]), "derivatives of Function"),
     (Subs(Derivative(g(Symbol("t") ** 2), Symbol("t")), Symbol("t"), x[j]), "derivatives of Function"),
     (Subs(Derivative(g(Symbol("t")), Symbol("t")), Symbol("c"), x[j]), "derivatives of Function"),
