@@ -88,7 +88,7 @@ def _denominators(terms: Iterable[Term]) -> list[Poly]:
     lowest: dict[Factor, Fraction] = {}
     for monomial, _ in terms:
         for factor, exponent in monomial:
-            if factor[0] == "poly" and exponent < 0 and exponent.denominator == 1:
+            if factor[0] == "poly":
                 lowest[factor] = min(exponent, lowest.get(factor, exponent))
     return [single(factor, -exponent) for factor, exponent in lowest.items()]
 
