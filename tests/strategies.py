@@ -1,6 +1,7 @@
 """Random problems for property tests: shapes, labels, scales and seeds are drawn, entries come from a seeded generator."""
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -46,6 +47,11 @@ class Problem:
     def errors(self) -> dict[float, float]:
         """The largest deviation that ``self.close`` has seen, by tolerance."""
         return {}
+
+    @cached_property
+    def counts(self) -> Counter[str]:
+        """What the check has counted, by name."""
+        return Counter()
 
     def close(self, a: Tensor, b: Tensor, tolerance: float = 1e-11, floor: Tensor | float = 0.0) -> bool:
         """Whether a is close to b, as :func:`close` has it; how far it is off is kept in ``errors``."""

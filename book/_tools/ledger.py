@@ -139,6 +139,7 @@ def _said(label: str, claim: claims.Claim, said: dict) -> str:
     lines = [
         f"- *Proof by hand:* {claim['by_hand']}." if "by_hand" in claim else _machine(claim),
         f"- *Check:* holds for {check['random']} random problems and {check['fixed']} fixed ones; {_errors(check)}.",
+        *([f"- *Counted:* {_counted(check['counts'])}."] if check["counts"] else []),
         f"- *Wrong formulas:* {len(wrong)} tried on the fixed problems, {len(wrong)} rejected.",
         *(f"  - “{name}”: {_rejected(result)}" for name, result in wrong.items()),
         f"- *Cell:* [in the chapter](#cell-{label}).",
@@ -162,6 +163,10 @@ def _errors(check: dict) -> str:
         return "it tests conditions, so there is no error to give"
     parts = [f"{error:.2g} where {tolerance:g} is allowed" for tolerance, error in check["errors"]]
     return f"the largest relative error is {' and '.join(parts)}"
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return ", ".join(f"{number:,} {what}" for what, number in sorted(counts.items(), key=lambda count: -count[1]))
 
 
 def _rejected(result: dict) -> str:

@@ -9,7 +9,7 @@ From the ground up: ``language`` (indices with a range, tensors with a shape) an
 """
 
 from imr.symbolic.calculus import contract, derivative, unfold
-from imr.symbolic.language import Index, Tensor, d, indices, k, log_sum_exp, n, r, softmax, tensors, total
+from imr.symbolic.language import Index, Tensor, d, function, indices, k, log_sum_exp, n, r, softmax, tensors, total
 from imr.symbolic.oracle import UnsoundError
 from imr.symbolic.proof import same
 from imr.symbolic.show import Formula, latex
@@ -22,6 +22,7 @@ __all__ = [
     "contract",
     "d",
     "derivative",
+    "function",
     "indices",
     "k",
     "latex",

@@ -77,10 +77,9 @@ class Exact:
 
     def log(self) -> "Exact":
         """Return the logarithm of a single c eᵗ with c = 1."""
-        ((t, c), *more) = self.top.items() or [(0, 0)]
-        if more or self.bottom or c != 1:
+        if self.bottom or list(self.top.values()) != [1]:
             raise InexactError
-        return Exact.of(t)
+        return Exact.of(*self.top)
 
     def equals(self, other: "Exact | Interval") -> bool:
         """Whether two numbers are equal."""
@@ -115,10 +114,11 @@ class Exact:
         return Exact({Fraction(0): Fraction(1)})._over(self.bottom)
 
     def _root(self, exponent: Fraction) -> "Exact":
-        ((t, c), *more) = self.top.items() or [(Fraction(0), Fraction(0))]
-        degree = exponent.denominator
-        (top, exact), (bottom, whole) = (integer_nthroot(abs(part), degree) for part in (c.numerator, c.denominator))
-        if more or self.bottom or c <= 0 or not (exact and whole):
+        if self.bottom or len(self.top) != 1 or min(self.top.values()) < 0:
+            raise InexactError
+        ((t, c),) = self.top.items()
+        (top, exact), (bottom, whole) = (integer_nthroot(part, exponent.denominator) for part in c.as_integer_ratio())
+        if not (exact and whole):
             raise InexactError
         root = Fraction(top, bottom)
         return Exact({t * exponent: root**exponent.numerator})

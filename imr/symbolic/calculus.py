@@ -93,7 +93,7 @@ def _sum_once(term: Expr, index: Index) -> Expr:
     for part in Add.make_args(expand(term, power_exp=False)):  # power_exp would turn exp(Σ) into a product of exp
         delta = next((factor for factor in Mul.make_args(part) if _picks(factor, index)), None)
         if delta is None:
-            constant, rest = part.as_independent(index, as_Add=False)
+            constant, rest = part.as_independent(index)
             done.append(constant * total(rest, index))
         else:
             (other,) = set(delta.args[:2]) - {index}

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping
 
 from sympy import (
     Add,
-    Derivative,
     Expr,
     Indexed,
     IndexedBase,
@@ -18,7 +17,6 @@ from sympy import (
     NumberSymbol,
     Pow,
     Rational,
-    Subs,
     Sum,
     Symbol,
     exp,
@@ -79,6 +77,42 @@ class Tensor(IndexedBase):
         places = places if isinstance(places, tuple) else (places,)
         _require_places(self, places)
         return Indexed(self, *places)
+
+
+class _Unknown(AppliedUndef):
+    """A value of an unknown function. Its slope is one too: SymPy's own takes arguments that print alike for one."""
+
+    def fdiff(self, argindex: int = 1) -> "_Unknown":
+        return UnknownFunction(self.func.stem, self.func.order + 1)(*self.args)
+
+
+class UnknownFunction(UndefinedFunction):
+    """An unknown real function of one real argument, or its derivative of an order: ``g = function("g")``."""
+
+    def __new__(cls, stem: str, order: int = 0) -> "UnknownFunction":
+        """Make g, g', g'', …
+
+        Raises:
+            ValueError: the name is none that g' could be told from.
+        """
+        if not stem.isidentifier():
+            raise ValueError(f"a function is called {stem!r}, expected a name such as 'g'; g' is g(x).diff(x)")
+        function = super().__new__(cls, stem + order * "'", (_Unknown,))
+        function.stem, function.order = stem, order
+        return function
+
+    def __init__(cls, stem: str, order: int = 0) -> None:
+        """See to it that SymPy finds the name alone."""
+        super().__init__(stem)
+
+
+def function(name: str) -> UnknownFunction:
+    """An unknown function, all of whose derivatives exist: ``g = function("g")``, then ``g(x)`` and ``g(x).diff(x)``.
+
+    Raises:
+        ValueError: the name is no identifier.
+    """
+    return UnknownFunction(name)
 
 
 def indices(names: str, size: Symbol) -> tuple[Index, ...]:
@@ -150,33 +184,13 @@ def require_well_formed(expr: Expr) -> None:
     elif isinstance(expr, Sum):
         _require_limits(expr)
         require_well_formed(expr.function)
-    elif isinstance(expr, Subs | Derivative):
-        require_well_formed(slope_of(expr)[2])
     elif isinstance(expr, Number | NumberSymbol | Symbol):
         _require_real(expr)
-    elif isinstance(expr, Add | Mul | Pow | exp | log) or (isinstance(expr, AppliedUndef) and len(expr.args) == 1):
+    elif isinstance(expr, Add | Mul | Pow | exp | log) or (isinstance(expr, _Unknown) and len(expr.args) == 1):
         for argument in expr.args:
             require_well_formed(argument)
     else:
-        raise ValueError(f"{expr} is no part of the calculus, which has sums, products, powers, exp, log and Function('g')")
-
-
-def slope_of(expr: Expr) -> tuple[str, int, Expr]:
-    """Take g⁽ᵐ⁾(t), as SymPy writes it, apart: the name g, the order m and the argument t."""
-    derivative = expr.expr if isinstance(expr, Subs) else expr
-    known = isinstance(derivative, Derivative) and isinstance(derivative.expr, AppliedUndef)
-    if known and len(derivative.expr.args) == len(derivative.variable_count) == 1:
-        (variable, order), (inner,) = derivative.variable_count[0], derivative.expr.args
-        replaced = tuple(expr.variables) if isinstance(expr, Subs) else (variable,)
-        if variable == inner and order.is_Integer and replaced == (variable,):
-            argument = expr.point[0] if isinstance(expr, Subs) else variable
-            return function_name(derivative.expr.func), int(order), argument
-    raise ValueError(f"{expr} is no part of the calculus, which has derivatives of Function('g') in its one argument alone")
-
-
-def function_name(function: UndefinedFunction) -> str:
-    """Name an unknown function, so that two of one name but of other assumptions are two."""
-    return f"{function.__name__}{sorted(function._kwargs.items())}"
+        raise ValueError(f"{expr} is no part of the calculus, which has sums, products, powers, exp, log and function('g')")
 
 
 def _at(logits: Callable[[Index], Expr], index: Index, bound: bool = True) -> Expr:

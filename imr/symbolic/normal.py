@@ -51,11 +51,11 @@ def exponential(poly: Poly) -> Poly:
     """exp(Σ c m) = Π exp(m)^c; and exp(c log p) = p^c."""
     powers = []
     for monomial, coefficient in poly:
-        (factor, exponent), *more = monomial or [(("",), 0)]
-        if factor[0] == "log" and exponent == 1 and not more:
-            powers.append(power(factor[1], coefficient))
-        else:
-            powers.append(single(("exp", monomial), coefficient))
+        match monomial:
+            case ((("log", inside), 1),):
+                powers.append(power(inside, coefficient))
+            case _:
+                powers.append(single(("exp", monomial), coefficient))
     return multiply(*powers)
 
 
@@ -199,7 +199,7 @@ def _opened(factor: Factor) -> tuple[list[Name], Poly]:
 
 def _numbered(bound: list[Name], term: Term) -> Poly:
     """One connected sum, its indices numbered from where the sums inside end, in the order that comes first in print."""
-    low = max((height(factor) for factor, _ in term[0]), default=0)
+    low = max(height(factor) for factor, _ in term[0])
 
     def look(index: Name) -> str:
         masked = {other: ("?", other[1]) for other in bound} | {index: ("!", index[1])}

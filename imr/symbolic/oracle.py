@@ -15,7 +15,6 @@ from operator import add, mul
 from sympy import (
     Add,
     Basic,
-    Derivative,
     Expr,
     Indexed,
     KroneckerDelta,
@@ -24,7 +23,6 @@ from sympy import (
     Pow,
     Rational,
     S,
-    Subs,
     Sum,
     Symbol,
     exp,
@@ -32,7 +30,7 @@ from sympy import (
 )
 
 from imr.symbolic.arithmetic import Dual, Exact, InexactError, Interval, UndefinedError, Value
-from imr.symbolic.language import Index, function_name, slope_of
+from imr.symbolic.language import Index
 
 DRAWS = 2
 """At so many places, at least, a result is compared."""
@@ -42,6 +40,11 @@ TRIES = 40
 
 PATTERNS = 4
 """Of so many free indices of one size every pattern is tried: which of them are equal."""
+
+
+NUMERATORS = (1, 2, 3, 4, 5, 7, 8, 9, 10, 11)
+DENOMINATORS = (3, 6)
+"""Of the numbers that letters and entries stand for: few, so that some are equal and some terms cancel."""
 
 
 class UnsoundError(AssertionError):
@@ -130,9 +133,8 @@ class Place:
     def rational(self, name: str, positive: bool, integer: bool = False) -> Fraction:
         """Return what a letter or an entry stands for."""
         draw = random.Random(f"{self.seed} {name}")
-        numerator = draw.choice([1, 2, 3, 4, 5, 7, 8, 9, 10, 11])
-        sign = 1 if positive or self.positive else draw.choice([-1, 1])
-        return Fraction(sign * numerator, 1 if integer else draw.choice([3, 6]))
+        value = Fraction(draw.choice(NUMERATORS), 1 if integer else draw.choice(DENOMINATORS))
+        return value if positive or self.positive or draw.random() < 0.5 else -value
 
 
 class _Evaluation:
@@ -186,9 +188,6 @@ class _Evaluation:
     def _function(self, expr: Expr, bound: dict[Index, int]) -> Value:
         if expr == S.Exp1:
             return self.number(1).exp()
-        if isinstance(expr, Subs | Derivative):
-            name, order, argument = slope_of(expr)
-            return self._polynomial(name, order, self.of(argument, bound))
         parts = [self.of(argument, bound) for argument in expr.args]
         if isinstance(expr, Add | Mul):
             return reduce(add if isinstance(expr, Add) else mul, parts)
@@ -198,7 +197,7 @@ class _Evaluation:
             return (parts[1] * parts[0].log()).exp()
         if isinstance(expr, exp | log):
             return parts[0].exp() if isinstance(expr, exp) else parts[0].log()
-        return self._polynomial(function_name(expr.func), 0, parts[0])
+        return self._polynomial(expr.func.stem, expr.func.order, parts[0])
 
     def _polynomial(self, name: str, order: int, argument: Value) -> Value:
         """The derivative of a polynomial of degree 4, which stands for an unknown function."""

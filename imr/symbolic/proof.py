@@ -7,7 +7,6 @@ from fractions import Fraction
 from sympy import (
     Add,
     Basic,
-    Derivative,
     Expr,
     Indexed,
     KroneckerDelta,
@@ -16,7 +15,6 @@ from sympy import (
     Pow,
     Rational,
     S,
-    Subs,
     Sum,
     Symbol,
     exp,
@@ -26,7 +24,7 @@ from sympy import (
 )
 
 from imr.symbolic.factors import Factor, Name, Poly, Term, add, delta, number, single
-from imr.symbolic.language import Index, function_name, require_well_formed, slope_of
+from imr.symbolic.language import Index, require_well_formed
 from imr.symbolic.normal import exponential, logarithm, multiply, power, sum_over
 from imr.symbolic.oracle import require_equal
 
@@ -129,14 +127,11 @@ class _Reader:
             return exponential(self(expr.args[0]) if expr.args else number(1))
         if isinstance(expr, log):
             return logarithm(self(expr.args[0]))
-        if isinstance(expr, Subs | Derivative):
-            name, order, argument = slope_of(expr)
-            return single(("function", name, order, self(argument)))
         if isinstance(expr, Pow):
             if isinstance(expr.exp, Rational):
                 return power(self(expr.base), Fraction(int(expr.exp.p), int(expr.exp.q)))
             return exponential(multiply(self(expr.exp), logarithm(self(expr.base))))
-        return single(("function", function_name(expr.func), 0, self(expr.args[0])))
+        return single(("function", expr.func.stem, expr.func.order, self(expr.args[0])))
 
     def index(self, index: Index) -> Name:
         """Name an index."""

@@ -50,5 +50,9 @@ class _Printer(LatexPrinter):
         power = "" if exp is None else f"^{{{exp}}}"
         return rf"\delta_{{{''.join(map(self._print, expr.args))}}}{power}"
 
+    def _hprint_Function(self, func: str) -> str:
+        stem = func.rstrip("'")
+        return super()._hprint_Function(stem) + func[len(stem) :]
+
     def _needs_mul_brackets(self, expr: Expr, first: bool = False, last: bool = False) -> bool:
         return not isinstance(expr, exp) and super()._needs_mul_brackets(expr, first, last)

@@ -68,11 +68,12 @@ def test_lem_small_check():
     assert "small"
 """
 FILE = "tests/claims/test_first.py"
-CHECK = {"random": 40, "fixed": 8, "errors": [[1e-11, 2.3e-16]]}
+COUNTS = {"refused": 1, "false and proved": 0, "true and proved": 1234}
+CHECK = {"random": 40, "fixed": 8, "errors": [[1e-11, 2.3e-16]], "counts": {}}
 SAID = {
     "lem-small": {
         "proof": {"file": FILE, "function": "test_lem_small_proof"},
-        "check": {"file": FILE, "function": "test_lem_small_check", **CHECK, "errors": []},
+        "check": {"file": FILE, "function": "test_lem_small_check", **CHECK, "errors": [], "counts": COUNTS},
         "wrong": {"none": {"problems": 2, "error": None}},
     },
     "thm-large": {

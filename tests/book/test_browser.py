@@ -92,15 +92,17 @@ def test_a_page_is_whole(open_page, name):
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
-ALIKE = """() => {
+EMPTY_THE_ALIKE = """() => {
   const seen = new Set();
-  for (const code of document.querySelectorAll("pre")) {
-    const place = code.parentElement.parentElement.className;
-    const kinds = [...code.querySelectorAll("span")].map((token) => token.className + place);
-    if (kinds.length && kinds.every((kind) => seen.has(kind))) code.dataset.alike = "";
+  for (const part of document.querySelectorAll("pre, .sig, mjx-container")) {
+    const around = part.parentElement;
+    const place = around.tagName + around.closest("[class]").className + around.parentElement.className;
+    const tokens = part.matches("mjx-container") ? [part] : [...part.querySelectorAll("span")];
+    const kinds = tokens.map((token) => token.tagName + token.className + place);
+    if (kinds.length && kinds.every((kind) => seen.has(kind))) part.replaceChildren();
     kinds.forEach((kind) => seen.add(kind));
   }
-}"""  # axe takes long over thousands of coloured tokens: it is spared code in which no kind of token is new
+}"""  # axe takes long over thousands of glyphs and tokens: code and formulas in which no kind is new are emptied
 
 
 OF_COLOUR = "runOnly: ['color-contrast', 'link-in-text-block']"
@@ -108,9 +110,8 @@ OF_COLOUR = "runOnly: ['color-contrast', 'link-in-text-block']"
 
 def barriers(page, theme):
     """What axe-core finds serious or critical on a page; in dark what is a matter of colours, all else is as in light."""
-    page.evaluate(ALIKE)
-    options = f"{{resultTypes: ['violations'], {OF_COLOUR if theme == 'dark' else ''}}}"
-    found = page.evaluate(f"axe.run({{exclude: ['[data-alike]']}}, {options})")["violations"]
+    page.evaluate(EMPTY_THE_ALIKE)
+    found = page.evaluate(f"axe.run({{resultTypes: ['violations'], {OF_COLOUR if theme == 'dark' else ''}}})")["violations"]
     return [
         f"{violation['id']} ({violation['impact']}): {node['target']} {node['html'][:120]}"
         for violation in found

@@ -34,12 +34,13 @@ def test_a_claim_is_shown_with_what_its_witnesses_said_and_their_sources(plain):
     said = words(lemma)
     assert "Proof in part: passed; it covers the first half." in said
     assert "holds for 40 random problems and 8 fixed ones; it tests conditions" in said
+    assert "Counted: 1,234 true and proved, 1 refused, 0 false and proved." in said
     assert "“none”: a condition fails, on problem 2" in said
     proof, check = lemma.select("div.highlight")
     assert proof.get_text().startswith('@proves("lem-small")\ndef test_lem_small_proof():')
     assert check.get_text().startswith("def test_lem_small_check():")
     said = words(theorem)
-    assert "Proof by hand: there is no" in said and "passed" not in said
+    assert "Proof by hand: there is no" in said and "passed" not in said and "Counted" not in said
     assert "the largest relative error is 2.3e-16 where 1e-11 is allowed" in said
     assert "2 tried on the fixed problems, 2 rejected" in said
     assert "“minus”: off by 0.5, on problem 1" in said and "“twice”: off by 1.2, on problem 3" in said
@@ -170,6 +171,7 @@ def test_the_pages_show_what_the_last_run_said(pages):
         assert f"holds for {check['random']} random problems and {check['fixed']} fixed ones" in text
         for tolerance, error in check["errors"]:
             assert f"{error:.2g} where {tolerance:g} is allowed" in text
+        assert all(f"{number:,} {what}" in text for what, number in check["counts"].items())
         assert f"{len(said['wrong'])} tried on the fixed problems, {len(said['wrong'])} rejected" in text
         for result in said["wrong"].values():
             assert (f"off by {result['error']:.2g}" if result["error"] else "a condition fails") in text

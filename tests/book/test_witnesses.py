@@ -195,6 +195,16 @@ def test_a_check_says_on_how_many_problems_it_held_and_its_largest_error():
     (tight, error), (loose, none) = said["errors"]
     assert tight == 1e-11 and error == pytest.approx(1e-13, rel=0.05)
     assert loose == 1e-3 and none == 0
+    assert said["counts"] == {}
+
+
+def test_what_a_check_counts_is_added_up():
+    def counting(p, formula):
+        p.counts["hard" if p.hard else "soft"] += formula
+        return True
+
+    said = witnesses.accepts(counting, 2, examples=7)
+    assert sum(said["counts"].values()) == 2 * (7 + len(witnesses.fixed())) and set(said["counts"]) == {"hard", "soft"}
 
 
 def test_a_check_that_fails_somewhere_names_the_problem():

@@ -3,7 +3,6 @@
 import torch
 import torch.nn.functional as F
 from sympy import (
-    Function,
     Piecewise,
     erf,
     exp,
@@ -22,6 +21,7 @@ from imr import attention, potentials
 from imr.symbolic import (
     d,
     derivative,
+    function,
     log_sum_exp,
     n,
     r,
@@ -34,7 +34,7 @@ from imr.symbolic import (
 
 W, V = tensors("W V", r, d)
 (z,) = tensors("z", d)
-g, x = Function("g"), symbols("x", real=True)
+g, x = function("g"), symbols("x", real=True)
 
 
 @proves("prop-mlp")

@@ -3,6 +3,7 @@
 ``proves`` marks a test as a proof; ``claim`` makes tests of a check.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from math import inf
@@ -89,12 +90,14 @@ def accepts(check: Check, right: Formula, examples: int) -> Said:
         ``random`` and ``fixed``: the number of problems; ``errors``: pairs of a
         tolerance and the largest error seen of those that it allows, both relative.
         There is none if the check compares no arrays, but numbers by an inequality.
+        ``counts``: what the check has counted, all problems together.
 
     Raises:
         AssertionError: it fails for a problem, which is named.
     """
     drawn: set[Problem] = set()
     errors: dict[float, float] = {}
+    counts: Counter[str] = Counter()
 
     def holds(problem: Problem) -> None:
         assert check(problem, right), (
@@ -102,6 +105,7 @@ def accepts(check: Check, right: Formula, examples: int) -> Said:
         )
         for tolerance, error in problem.errors.items():
             errors[tolerance] = max(error, errors.get(tolerance, 0.0))
+        counts.update(problem.counts)
 
     # A problem is small as it is, and to look for the smallest one takes minutes.
     @settings(
@@ -117,7 +121,7 @@ def accepts(check: Check, right: Formula, examples: int) -> Said:
     hold()
     for problem in fixed():
         holds(problem)
-    said = {"random": len(drawn), "fixed": len(fixed())}
+    said = {"random": len(drawn), "fixed": len(fixed()), "counts": counts}
     return said | {"errors": sorted(map(list, errors.items()))}
 
 

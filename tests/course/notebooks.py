@@ -36,13 +36,24 @@ def student(dist, name):
     return nbformat.read(dist / name / "student" / f"{name}.ipynb", as_version=4)
 
 
-def answered(dist, name, question, code):
-    """The solution with another answer to one question."""
+def answered(dist, name, code):
+    """The solution with other answers: code by question."""
     notebook, asked = solution(dist, name), list(assignments.questions(assignments.read(name)))
     answers = [cell for cell in notebook.cells if "otter_assign_solution_cell" in cell.metadata.get("tags", [])]
-    assert len(answers) == len(asked)
-    answers[asked.index(question)].source = code
+    assert len(answers) == len(asked) and set(code) <= set(asked)
+    for question, cell in zip(asked, answers, strict=True):
+        cell.source = code.get(question, cell.source)
     return notebook
+
+
+def sheets():
+    """The wrong answers on few sheets, by name; of two questions in a row one is answered right."""
+    found = {}
+    for wrong in WRONG:
+        name, question = wrong["assignment"], wrong["question"]
+        before = sum(question == w["question"] for sheet, wrongs in found.items() if name in sheet for w in wrongs)
+        found.setdefault(f"{'even' if int(question[1]) % 2 == 0 else 'odd'}-{before}-{name}", []).append(wrong)
+    return found
 
 
 def hand_in(notebook, file):

@@ -14,7 +14,20 @@ from _tools import ROOT, assignments, grade
 from _tools import reports as tables
 from _tools.__main__ import app
 from _tools.sandbox import Limits
-from course.notebooks import FIRST, NAMES, NEEDS_DATA, WRONG, answered, hand_in, lost, marks, present, solution, student
+from course.notebooks import (
+    FIRST,
+    NAMES,
+    NEEDS_DATA,
+    WRONG,
+    answered,
+    hand_in,
+    lost,
+    marks,
+    present,
+    sheets,
+    solution,
+    student,
+)
 from typer.testing import CliRunner
 
 
@@ -34,10 +47,11 @@ def reports(dist, tmp_path_factory):
         answers = [c for c in rest if "for-tests" in c.metadata.get("tags", [])] + rest[::-1]
         shuffled.cells = [*begin, *answers, *rest[::-1]]
         hand_in(shuffled, folder / f"shuffled-{name}.ipynb")
-    for number, wrong in enumerate(WRONG):
-        if wrong["assignment"] in present():
-            notebook = answered(dist, wrong["assignment"], wrong["question"], wrong["code"])
-            nbformat.write(notebook, folder / f"wrong-{number}.ipynb")
+    for sheet, wrongs in sheets().items():
+        name = wrongs[0]["assignment"]
+        if name in present():
+            notebook = answered(dist, name, {wrong["question"]: wrong["code"] for wrong in wrongs})
+            nbformat.write(notebook, folder / f"{sheet}.ipynb")
     found = grade.grade(folder, out, jobs=2, dist=dist)
     return {report.student: report for report in found}, out
 
@@ -60,18 +74,27 @@ def test_the_untouched_blank_gets_nothing_and_says_so(reports, name):
 
 
 @pytest.mark.parametrize(
-    ("number", "wrong"),
-    [pytest.param(n, w, marks=marks(w["assignment"])) for n, w in enumerate(WRONG)],
-    ids=[f"{wrong['question']}: {wrong['mistake']}" for wrong in WRONG],
+    ("sheet", "wrong"),
+    [pytest.param(s, w, marks=marks(w["assignment"])) for s, wrongs in sheets().items() for w in wrongs],
+    ids=[f"{wrong['question']}: {wrong['mistake']}" for wrongs in sheets().values() for wrong in wrongs],
 )
-def test_a_wrong_answer_loses_its_points_and_no_others(reports, number, wrong):
-    report = reports[0][f"wrong-{number}"]
-    assert lost(report) == {wrong["question"]: wrong["loses"]}, report.failed
+def test_a_wrong_answer_loses_its_points(reports, sheet, wrong):
+    report = reports[0][sheet]
+    assert lost(report)[wrong["question"]] == wrong["loses"], report.failed
     assert len(report.failed[wrong["question"]]) == wrong["loses"]
 
 
+@pytest.mark.parametrize(
+    ("sheet", "wrongs"), [pytest.param(s, w, marks=marks(w[0]["assignment"])) for s, w in sheets().items()], ids=sheets()
+)
+def test_wrong_answers_lose_no_points_of_others(reports, sheet, wrongs):
+    report = reports[0][sheet]
+    assert lost(report).keys() == {wrong["question"] for wrong in wrongs}, report.failed
+    assert len(report.points) > len(wrongs)
+
+
 def test_there_are_wrong_answers_to_each_assignment():
-    assert len(WRONG) >= 20
+    assert len(WRONG) >= 20 and sum(map(len, sheets().values())) == len(WRONG)
     assert {wrong["assignment"] for wrong in WRONG} == set(assignments.names())
 
 
@@ -102,14 +125,12 @@ def test_feedback_says_of_a_hidden_test_only_its_hint(reports):
     assert public and all(what.partition(":")[0] in names for what in public)
 
 
-@pytest.mark.parametrize("which", [f"solved-{FIRST}", "wrong-0", "wrong-9"])
+@pytest.mark.parametrize("which", [f"solved-{FIRST}", f"odd-0-{FIRST}", f"even-1-{FIRST}"])
 def test_otter_finds_the_same_points(dist, reports, tmp_path, which):
     folder = tmp_path / "submission"
     folder.mkdir()
-    number = which.partition("-")[2]
-    wrong = WRONG[int(number)] if number.isdigit() else None
-    notebook = answered(dist, FIRST, wrong["question"], wrong["code"]) if wrong else solution(dist, FIRST)
-    nbformat.write(notebook, folder / f"{FIRST}.ipynb")
+    code = {wrong["question"]: wrong["code"] for wrong in sheets().get(which, [])}
+    nbformat.write(answered(dist, FIRST, code), folder / f"{FIRST}.ipynb")
     otter = str(Path(sys.executable).with_name("otter"))
     command = [otter, "run", f"{FIRST}.ipynb", "-a", str(dist / FIRST / "autograder.zip")]
     subprocess.run(command, cwd=folder, check=True, capture_output=True)

@@ -78,7 +78,7 @@ def harmed(dist, tmp_path_factory):
     write_odd_files(folder)
     write_folders(folder, dist)
     write_incomplete(folder, dist)
-    nbformat.write(answered(dist, FIRST, "q2_jacobian", LEAVING), folder / "leaves-in-the-tests.ipynb")
+    nbformat.write(answered(dist, FIRST, {"q2_jacobian": LEAVING}), folder / "leaves-in-the-tests.ipynb")
     nbformat.write(solution(dist, FIRST), folder / "zz-last.ipynb")
     found = grade.grade(folder, out, jobs=2, limits=Limits(seconds=15, cell_seconds=4), dist=dist)
     assert len(found) == len(list(folder.iterdir()))

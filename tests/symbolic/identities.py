@@ -14,16 +14,13 @@ from random import Random
 
 from sympy import (
     Add,
-    Derivative,
     Expr,
-    Function,
     Indexed,
     Integer,
     KroneckerDelta,
     Mul,
     Pow,
     Rational,
-    Subs,
     Sum,
     Symbol,
     expand,
@@ -32,13 +29,13 @@ from sympy import (
 from sympy import exp as exp_
 from sympy import log as log_
 
-from imr.symbolic import Index, d, indices, k, n, tensors, total
+from imr.symbolic import Index, d, function, indices, k, n, tensors, total
 
 INDICES = {n: indices("i p t", n), d: indices("a b q", d), k: indices("j l m", k)}
 ENTRIES = [*tensors("x w", n), *tensors("Z B", n, d), *tensors("C", n, k), *tensors("theta", k, d), *tensors("D", n, n)]
 POSITIVE = [*tensors("s", k, positive=True), *tensors("u", n, positive=True)]
 LETTERS = symbols("h c", real=True)
-g = Function("g")
+g = function("g")
 
 
 def formula(draw: Random, scope: list[Index], depth: int) -> Expr:
@@ -183,14 +180,12 @@ def number(expr: Expr, sizes: dict, seed: int, step: float = 0.0, bound: dict | 
         ranges = [range(1, sizes[index.size] + 1) for index in expr.variables]
         places = [dict(zip(expr.variables, values, strict=True)) for values in product(*ranges)]
         return sum(number(expr.function, sizes, seed, step, bound | place) for place in places)
-    if isinstance(expr, Subs | Derivative):  # of g
-        return 3 * inner(expr.point[0] if isinstance(expr, Subs) else expr.variables[0]) ** 2 - 0.5
     values = [inner(argument) for argument in expr.args]
     if isinstance(expr, Add | Mul):
         return reduce(add if isinstance(expr, Add) else mul, values)
     if isinstance(expr, Pow):
         return values[0] ** values[1]
-    return {exp_: e_to, log_: ln}.get(expr.func, lambda x: x**3 - x / 2)(values[0])
+    return {exp_: e_to, log_: ln, g: lambda x: x**3 - x / 2}.get(expr.func, lambda x: 3 * x**2 - 0.5)(values[0])
 
 
 def values(expr: Expr, step: float = 0.0, sizes: Sequence[tuple[int, int, int]] = SIZES) -> list[float]:

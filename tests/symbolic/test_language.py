@@ -32,6 +32,7 @@ from imr.symbolic import (
     contract,
     d,
     derivative,
+    function,
     indices,
     k,
     latex,
@@ -51,7 +52,7 @@ Z, B = tensors("Z B", n, d)
 N, C = tensors("N C", n, k)
 x, y = tensors("x y", k)
 D, w = *tensors("D", n, n), *tensors("w", n)
-f, g = Function("f"), Function("g")
+f, g = function("f"), function("g")
 
 
 def test_an_index_is_its_name_and_its_range():
@@ -72,7 +73,7 @@ def test_an_index_needs_a_size(size):
 
 
 def test_entries_are_real_or_positive():
-    (s,) = tensors("s", k, positive=True)
+    (s,), (Z,) = tensors("s", k, positive=True), tensors("Z", n, d)
     assert Z[i, a].is_real and not Z[i, a].is_positive and s[j].is_positive
     assert total(s[j] * x[j] ** 2, j).is_nonnegative
 
@@ -89,7 +90,7 @@ def test_entries_are_real_or_positive():
         (lambda: x[k], "at k, which is no index"),
         (lambda: total(x[j], (j, k)), "is no index"),
         (lambda: total(x[j], k), "k is no index"),
-        (lambda: total(x[j], j, j), "an index stands there twice"),
+        (lambda: total(x[j], j, j), "over j, j: an index stands there twice"),
         (lambda: softmax(lambda j: N[i, j], j, a), "the sum over a to d; expected one range"),
         (lambda: softmax(lambda p: D[p, p], i, l), "the sum over l to k; expected one range"),
         (lambda: softmax(lambda t: D[i, t], p, i), "the logits have i in them already"),
@@ -99,6 +100,11 @@ def test_entries_are_real_or_positive():
 def test_what_cannot_be_written(make, why):
     with pytest.raises(ValueError, match=why):
         make()
+
+
+def test_the_entry_of_a_softmax_may_stand_in_its_logits():
+    row = softmax(lambda t: D[i, t], i, p)
+    assert row == exp(D[i, i]) / total(exp(D[i, p]), p)
 
 
 PLAIN = IndexedBase("P")
@@ -131,9 +137,11 @@ REFUSED = [
     (Symbol("A", commutative=False) * x[j], "no exact real number"),
     (Symbol("c", imaginary=True) * x[j], "no exact real number"),
     (Symbol("c", complex=True) * x[j], "no exact real number"),
-    (Derivative(f(x[j], x[l]), x[j]), "derivatives of Function"),
-    (Subs(Derivative(g(Symbol("t") ** 2), Symbol("t")), Symbol("t"), x[j]), "derivatives of Function"),
-    (Subs(Derivative(g(Symbol("t")), Symbol("t")), Symbol("c"), x[j]), "derivatives of Function"),
+    (Function("g")(x[j]), r"and function\('g'\)"),
+    (f(x[j], x[l]).diff(x[j]), "no part of the calculus"),
+    (Derivative(g(x[j]), x[j]), "no part of the calculus"),
+    (Derivative(exp(x[j]), x[j]), "no part of the calculus"),
+    (Subs(Derivative(g(Symbol("t")), Symbol("t")), Symbol("t"), x[j]), "no part of the calculus"),
 ]
 
 
@@ -157,6 +165,27 @@ def test_scalars_of_every_kind_are_letters():
     h, tau = Symbol("h"), Symbol("tau", positive=True)
     assert same((h + tau) * x[j] - h * x[j], tau * x[j])
     assert not same(h * x[j], tau * x[j])
+
+
+def test_a_function_is_its_name_and_its_order():
+    slope = g(x[j]).diff(x[j])
+    assert function("g") == g and hash(function("g")) == hash(g) and slope.func.order == 1
+    assert len({g, f, slope.func, Function("g"), function("g_")}) == 5
+    assert copy.deepcopy(slope) == slope
+    for name in ("g'", "", "g 2"):
+        with pytest.raises(ValueError, match="expected a name"):
+            function(name)
+    assert latex(slope) == r"g'{\left(x_{j} \right)}" and latex(g(x[j])) == r"g{\left(x_{j} \right)}"
+
+
+def test_slopes_at_arguments_that_print_alike_are_two():
+    h, other = Symbol("h", real=True), Symbol("h", positive=True)
+    slope = lambda letter: g(2 * letter).diff(letter)
+    assert slope(h) != slope(other) and not same(slope(h), slope(other))
+    (wide,), twin = tensors("x", n), Index("j", n)  # another tensor and another index of these names
+    first, second = g(2 * x[j]).diff(x[j]), g(2 * wide[twin]).diff(wide[twin])
+    assert str(first) == str(second) and not same(first, second)
+    assert same(first * second, second * first) and not same(first * second, first**2)
 
 
 def test_two_letters_that_look_alike_are_two():

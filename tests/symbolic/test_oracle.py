@@ -3,10 +3,10 @@
 from fractions import Fraction
 
 import pytest
-from sympy import E, Function, Integer, KroneckerDelta, Rational, exp, log, pi, sqrt, symbols, sympify
+from sympy import E, Integer, KroneckerDelta, Rational, exp, log, pi, sqrt, symbols, sympify
 
-from imr.symbolic import UnsoundError, d, indices, k, n, tensors, total
-from imr.symbolic.oracle import Place, _patterns, _places, require_equal, require_slope
+from imr.symbolic import UnsoundError, d, function, indices, k, n, tensors, total
+from imr.symbolic.oracle import DRAWS, NUMERATORS, TRIES, Place, _patterns, _places, _require, require_equal, require_slope
 
 i, p, q, t = indices("i p q t", n)
 a, b = indices("a b", d)
@@ -44,13 +44,13 @@ def test_deltas_powers_and_functions():
     assert PLACE.value(sqrt(s[j]) ** 2).equals(entry(s, 1)) and PLACE.value(Rational(2, 3) * h).equals(
         PLACE.value(2 * h / 3)
     )
-    g = Function("g")
+    g = function("g")
     fourth = lambda order: PLACE.value(g(h).diff(h, order)) if order else PLACE.value(g(h))
     assert fourth(5).top == {} and fourth(4).top and not fourth(0).equals(fourth(1))
 
 
 def test_an_unknown_function_and_its_derivatives_belong_together():
-    g = Function("g")
+    g = function("g")
     f = g(w[i] * v[i])
     require_slope(f, w[p], f.diff(w[p]))
     require_slope(f.diff(w[i]), w[p], f.diff(w[i]).diff(w[p]))
@@ -61,11 +61,12 @@ def test_an_unknown_function_and_its_derivatives_belong_together():
 
 def test_letters_have_the_values_that_they_may_have():
     for seed in range(30):
-        place = Place({n: 2}, {}, seed)
+        place = Place({n: 2}, {j: 1}, seed)
         signs = {place.rational("x", positive=False) > 0 for seed in range(3)}
         assert place.rational("x", positive=True) > 0 and place.rational("x", False) != 0 and len(signs) == 1
         assert place.rational("m", False, integer=True).denominator == 1
         assert Place({n: 2}, {}, seed, positive=True).rational("x", False) > 0
+        assert abs(place.rational("m", False, integer=True)) in NUMERATORS and place.value(s[j]).top[0] > 0
     values = {Place({n: 2}, {}, seed).rational("x", False) for seed in range(60)}
     assert min(values) < 0 < max(values) and len(values) > 15 and any(value.denominator > 1 for value in values)
     assert PLACE.value(m).top.keys() <= {0} and PLACE.value(m).top[0].denominator == 1
@@ -85,6 +86,7 @@ def test_every_pattern_of_free_indices_has_its_place():
     assert seen == set(_patterns(3)) and all(place.sizes[n] >= 2 for place in found[:5])
     assert [left for left, _ in _places((formula,))][:6] == [4, 3, 2, 1, 0, 0]
     assert {place.sizes[n] for place in found} == {1, 2, 3} and any(place.positive for place in found)
+    assert found == [place for _, place in _places((formula,))]
     assert all(1 <= value <= place.sizes[index.size] for place in found for index, value in place.indices.items())
 
 
@@ -97,8 +99,8 @@ def test_every_pattern_of_free_indices_has_its_place():
         (exp(w[i]), 1 + w[i]),
         (sqrt(s[j]), s[j]),
         (n, d),
-        (Function("f")(h), Function("g")(h)),
-        (Function("g")(h), Function("g")(2 * h)),
+        (function("f")(h), function("g")(h)),
+        (function("g")(h), function("g")(2 * h)),
     ],
     ids=str,
 )
@@ -108,8 +110,26 @@ def test_formulas_that_differ_are_told_apart(left, right):
 
 
 def test_a_formula_without_any_value_is_refused_and_one_with_few_is_not():
-    with pytest.raises(ValueError, match="defined at none of 40 random places"):
+    with pytest.raises(ValueError, match=r"^log\(-exp\(h\)\) was defined at none of 40 random places"):
         require_equal(log(-exp(h)), log(-exp(h)))
     (X,) = tensors("X", n, d)
     whole = total(log(X[i, a]), i, a)  # has a value where all entries are positive
     require_equal(whole, whole)
+
+
+def test_of_many_free_indices_not_every_pattern_is_tried():
+    names = indices("i1 i2 i3 i4 i5", n)
+    assert [left for left, _ in _places((sum(w[one] for one in names),))] == [0] * TRIES
+    assert len(list(_places((h,)))) == TRIES
+
+
+def test_two_places_are_enough_where_no_index_is_free():
+    seen = []
+    _require(lambda place: seen.append(place) or True, (h,), "h is not h")
+    assert len(seen) == DRAWS
+
+
+def test_the_slope_of_an_unknown_function_has_a_value_at_zero():
+    g = function("g")
+    second = g(h).diff(h, 2).subs(h, KroneckerDelta(i, p))
+    assert PLACE.value(second).top.keys() == {0}  # i = 1, p = 2

@@ -6,9 +6,9 @@ import sys
 from math import prod
 
 import pytest
-from sympy import E, Function, Integer, KroneckerDelta, Rational, exp, log, pi, sqrt, symbols
+from sympy import E, Integer, KroneckerDelta, Rational, exp, log, pi, sqrt, symbols
 
-from imr.symbolic import UnsoundError, d, indices, k, log_sum_exp, n, normal, proof, same, softmax, tensors, total
+from imr.symbolic import UnsoundError, d, function, indices, k, log_sum_exp, n, normal, proof, same, softmax, tensors, total
 
 i, p, t = indices("i p t", n)
 a, b, q = indices("a b q", d)
@@ -20,7 +20,7 @@ x, y = tensors("x y", k)
 w, v = tensors("w v", n)
 s, u = tensors("s u", k, positive=True)
 h, c = symbols("h c", real=True)
-g = Function("g")
+g = function("g")
 delta = KroneckerDelta
 PROBABILITY = softmax(lambda l: C[i, l], j, l)
 tau = symbols("tau", positive=True)
@@ -99,6 +99,12 @@ PROVED = [
     (sqrt(1 + s[j] ** 400), sqrt(s[j] ** 400 + 1)),
     (x[j] ** 100000 * x[j], x[j] ** 100001),
     (total(g(x[j]), j), total(g(x[l]), l)),
+    (total(g(x[j] * h).diff(h), j), total(g(x[l] * h).diff(h), l)),
+    (log(8 * x[j] + 8 * y[j]), 3 * log(2) + log(x[j] + y[j])),
+    (log(s[j] * x[l] + s[j] * x[l] * y[l]), log(s[j]) + log(x[l] + x[l] * y[l])),
+    (x[j] / (x[j] + y[j]) ** 2 + y[j] / (x[j] + y[j]), (x[j] + y[j] * (x[j] + y[j])) / (x[j] + y[j]) ** 2),
+    (x[j] / (x[j] + y[j]) + y[j] / (x[j] + y[j]) ** 2, (y[j] + x[j] * (x[j] + y[j])) / (x[j] + y[j]) ** 2),
+    (x[j] / (x[j] + y[j]) ** 2 + y[j] / (x[j] + y[j]) ** 2, 1 / (x[j] + y[j])),
     (delta(j, l) * g(x[j] * y[l]), delta(j, l) * g(x[l] * y[l])),
     (g(total(x[j], j)).diff(h), 0),
     (pi * x[j] + E * x[j], (pi + E) * x[j]),
@@ -132,6 +138,10 @@ NOT_PROVED = [
     (softmax(lambda t: S[i, t], p, t), exp(S[p, i]) / total(exp(S[t, i]), t)),
     (exp(x[j] * y[j]), exp(x[j]) * exp(y[j])),
     (exp(h), exp(c)),
+    (exp(2 * x[j]), exp(x[j])),
+    (log(2 * x[j] + 2 * y[j]), log(3 * x[j] + 3 * y[j])),
+    (log(x[j] * y[j] + x[j] * y[l]), log(x[j] * y[j] + 2 * x[j] * y[l])),
+    (total(exp(total(D[i, t] * w[t], t)), i), total(exp(total(D[i, t] * w[i], t)), i)),
     (g(x[j] + y[j]), g(x[j]) + g(y[j])),
     (g(x[j]).diff(x[j]), g(x[j])),
     (1 / (x[j] + y[j]), 1 / x[j] + 1 / y[j]),
@@ -140,8 +150,7 @@ NOT_PROVED = [
     (total(Integer(1), i), total(Integer(1), a)),
     (delta(i, p) + delta(i, t) * w[t] / (w[t] - w[p]), delta(i, t) * w[p] / (w[t] - w[p]) + delta(i, t)),
     (delta(i, p) * (1 - delta(i, t)) * w[t], 0),
-    (Function("g'")(x[j]), g(x[j]).diff(x[j])),
-    (Function("g", real=True)(x[j]), g(x[j])),
+    (g(x[j]).diff(x[j]).diff(x[j]), g(x[j]).diff(x[j])),
 ]
 
 

@@ -1,0 +1,59 @@
+"""Rules of the normal form, in polynomials that SymPy has not simplified before."""
+
+from fractions import Fraction
+
+from imr.symbolic.factors import ONE, add, delta, number, single
+from imr.symbolic.normal import exponential, logarithm, multiply, power
+
+HALF, LESS = Fraction(1, 2), Fraction(-1)
+x, y = (single(("letter", name, False)) for name in "xy")
+s, u = (single(("letter", name, True)) for name in "su")
+INDEX = ("i", "n")
+
+
+def squares(name):
+    """Σᵢ wᵢ² uᵢ: not negative, but not positive by its form."""
+    entry = lambda tensor, sign: ("entry", tensor, (("#0", "n"),), sign)
+    term = ((entry("u", True), Fraction(1)), (entry(name, False), Fraction(2)))
+    return single(("sum", (("#0", "n"),), term))
+
+
+def test_deltas_of_one_index_are_one():
+    assert delta(INDEX, INDEX) == ONE != delta(INDEX, ("p", "n"))
+
+
+def test_exponentials_and_logarithms_undo_each_other():
+    for poly in (number(2), number(Fraction(8, 9)), add(x, y), add(s, u), multiply(s, add(x, y)), power(add(s, u), LESS)):
+        assert exponential(logarithm(poly)) == poly
+    assert exponential(multiply(number(3), logarithm(add(x, y)))) == power(add(x, y), Fraction(3))
+    assert exponential(number(0)) == ONE and exponential(multiply(number(2), x)) != exponential(x)
+
+
+def test_logarithms_of_what_is_positive_by_its_form():
+    both = add(s, u)
+    assert logarithm(power(both, LESS)) == multiply(number(-1), logarithm(both))
+    assert logarithm(power(both, HALF)) == multiply(number(HALF), logarithm(both))
+    assert logarithm(multiply(squares("w"), add(x, y))) == add(logarithm(squares("w")), logarithm(add(x, y)))
+    assert logarithm(multiply(x, add(x, y))) == single(("log", multiply(x, add(x, y))))
+
+
+def test_roots_of_powers():
+    both = add(s, multiply(number(2), u))
+    for exponent in (LESS, Fraction(-2), Fraction(-3), HALF, Fraction(3, 2)):
+        assert power(power(both, exponent), HALF) == power(both, exponent * HALF)
+    assert power(power(both, HALF), Fraction(1, 3)) == power(both, Fraction(1, 6))
+
+
+def test_roots_of_products_none_of_which_is_negative():
+    one, other = squares("w"), squares("v")
+    assert power(multiply(one, other), HALF) == multiply(power(one, HALF), power(other, HALF))
+    mixed = multiply(one, add(x, y))  # where one is 0 and x + y is negative, the root is 0
+    assert power(mixed, HALF) != multiply(power(one, HALF), power(add(x, y), HALF))
+    assert power(multiply(s, one, add(x, y)), HALF) == multiply(power(s, HALF), power(mixed, HALF))
+
+
+def test_denominators_have_whole_coefficients():
+    thirds = add(multiply(number(HALF), x), multiply(number(Fraction(1, 3)), y))
+    sixth = add(multiply(number(3), x), multiply(number(2), y))
+    assert power(thirds, LESS) == multiply(number(6), power(sixth, LESS))
+    assert power(multiply(number(4), thirds), HALF) == multiply(number(2), power(thirds, HALF))
