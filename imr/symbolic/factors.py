@@ -86,7 +86,7 @@ def orders(bound: list[Name], look: Callable[[Name], str]) -> Iterator[list[Name
     """
     alike: dict[tuple[str, str], list[Name]] = {}
     for index in bound:
-        alike.setdefault((index[1], look(index) if len(bound) > 2 else ""), []).append(index)
+        alike.setdefault((index[1], look(index)), []).append(index)
     groups = [alike[key] for key in sorted(alike)]
     if prod(factorial(len(group)) for group in groups) > ORDERS:
         raise ValueError(f"a sum has {max(map(len, groups))} indices that look alike, too many to order: split the formula")

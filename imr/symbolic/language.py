@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from sympy import (
     Add,
+    Basic,
     Expr,
     Indexed,
     IndexedBase,
@@ -191,6 +192,12 @@ def require_well_formed(expr: Expr) -> None:
             require_well_formed(argument)
     else:
         raise ValueError(f"{expr} is no part of the calculus, which has sums, products, powers, exp, log and function('g')")
+
+
+def identity(atom: Basic) -> str:
+    """What tells letters, indices and tensors apart, also those of one name; the same in each session, but for dummies."""
+    marks = [getattr(atom, name, "") for name in ("dummy_index", "size", "serial", "shape")]
+    return f"{atom}{sorted(atom.assumptions0.items())}{marks}"
 
 
 def _at(logits: Callable[[Index], Expr], index: Index, bound: bool = True) -> Expr:

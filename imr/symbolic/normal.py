@@ -134,7 +134,7 @@ def _product(one: Term, other: Term) -> Poly:
     exponents: dict[Factor, Fraction] = {}
     for factor, exponent in (*one[0], *other[0]):
         exponents[factor] = exponents.get(factor, Fraction(0)) + exponent
-    whole = {f: Fraction(1) if f[0] == "delta" else e for f, e in exponents.items() if e}
+    whole = {f: e for f, e in exponents.items() if e}
     whole_powers = {f: floor(e) for f, e in whole.items() if f[0] == "root" or (f[0] == "poly" and e > 0)}
     opened = [power(f[1], Fraction(e)) for f, e in whole_powers.items() if e]
     whole |= {f: whole[f] - e for f, e in whole_powers.items()}

@@ -14,7 +14,6 @@ from operator import add, mul
 
 from sympy import (
     Add,
-    Basic,
     Expr,
     Indexed,
     KroneckerDelta,
@@ -30,7 +29,7 @@ from sympy import (
 )
 
 from imr.symbolic.arithmetic import Dual, Exact, InexactError, Interval, UndefinedError, Value
-from imr.symbolic.language import Index
+from imr.symbolic.language import Index, identity
 
 DRAWS = 2
 """At so many places, at least, a result is compared."""
@@ -88,7 +87,7 @@ def _places(expressions: tuple[Expr, ...]) -> Iterator[tuple[int, "Place"]]:
     """Places for these expressions, the same ones each time, and how many patterns of free indices are left after each."""
     letters = set().union(*(e.atoms(Symbol) for e in expressions))
     sizes = sorted({a.size for a in letters if isinstance(a, Index)}, key=str)
-    free = sorted(set().union(*(_free(e) for e in expressions)), key=_told_apart)
+    free = sorted(set().union(*(_free(e) for e in expressions)), key=identity)
     groups = {size: [index for index in free if index.size == size] for size in sizes}
     patterns = {size: _patterns(len(group)) if len(group) <= PATTERNS else [] for size, group in groups.items()}
     longest = max(map(len, patterns.values()), default=0)
@@ -175,12 +174,12 @@ class _Evaluation:
         if isinstance(expr, Symbol | NumberSymbol) and expr != S.Exp1:
             if expr in self.place.sizes:
                 return self.number(self.place.sizes[expr])
-            return self.number(self.place.rational(_told_apart(expr), bool(expr.is_positive), bool(expr.is_integer)))
+            return self.number(self.place.rational(identity(expr), bool(expr.is_positive), bool(expr.is_integer)))
         return self._function(expr, bound)
 
     def _entry(self, expr: Indexed, bound: dict[Index, int]) -> Value:
         places, base = [self.at(index, bound) for index in expr.indices], expr.base
-        value = self.place.rational(f"{_told_apart(base.label)}{base.shape}{places}", bool(expr.is_positive))
+        value = self.place.rational(f"{identity(base)}{places}", bool(expr.is_positive))
         entry = self.place.entry
         varied = entry is not None and entry.base == base and [self.at(index, {}) for index in entry.indices] == places
         return self.number(value, int(varied))
@@ -210,8 +209,3 @@ class _Evaluation:
 
 def _free(expr: Expr) -> frozenset[Index]:
     return frozenset(index for index in expr.free_symbols if isinstance(index, Index))
-
-
-def _told_apart(letter: Basic) -> str:
-    marks = [getattr(letter, name, "") for name in ("dummy_index", "size", "serial")]
-    return f"{letter}{sorted(letter.assumptions0.items())}{marks}"

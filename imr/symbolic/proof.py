@@ -19,12 +19,11 @@ from sympy import (
     Symbol,
     exp,
     log,
-    srepr,
     sympify,
 )
 
 from imr.symbolic.factors import Factor, Name, Poly, Term, add, delta, number, single
-from imr.symbolic.language import Index, require_well_formed
+from imr.symbolic.language import Index, identity, require_well_formed
 from imr.symbolic.normal import exponential, logarithm, multiply, power, sum_over
 from imr.symbolic.oracle import require_equal
 
@@ -97,7 +96,7 @@ class _Reader:
     def __init__(self, *expressions: Expr) -> None:
         atoms = set().union(*(_named(expression) for expression in expressions))
         alike = defaultdict(list)
-        for atom in sorted(atoms, key=_identity):
+        for atom in sorted(atoms, key=identity):
             alike[str(atom)].append(atom)
         self.names = {atom: f"'{name}'{place}" for name, group in alike.items() for place, atom in enumerate(group)}
 
@@ -142,7 +141,3 @@ def _named(expr: Expr) -> set[Basic]:
     """The letters, tensors and indices of an expression, with the sizes of the latter."""
     letters = expr.atoms(Symbol)
     return letters | {entry.base for entry in expr.atoms(Indexed)} | {a.size for a in letters if isinstance(a, Index)}
-
-
-def _identity(atom: Basic) -> str:
-    return f"{srepr(atom)} {getattr(atom, 'serial', '')} {getattr(atom, 'size', '')}"

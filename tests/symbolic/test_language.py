@@ -6,6 +6,7 @@ import pickle
 import pytest
 from sympy import (
     Derivative,
+    Dummy,
     Float,
     Function,
     I,
@@ -44,6 +45,7 @@ from imr.symbolic import (
     total,
     unfold,
 )
+from imr.symbolic.language import identity
 
 i, p = indices("i p", n)
 a, q = indices("a q", d)
@@ -186,6 +188,14 @@ def test_slopes_at_arguments_that_print_alike_are_two():
     first, second = g(2 * x[j]).diff(x[j]), g(2 * wide[twin]).diff(wide[twin])
     assert str(first) == str(second) and not same(first, second)
     assert same(first * second, second * first) and not same(first * second, first**2)
+
+
+def test_what_has_one_name_is_told_apart():
+    letters = [Symbol("i"), Symbol("i", real=True), Symbol("i", positive=True), Dummy("i"), Dummy("i")]
+    marked = [*indices("i", n), *indices("i", d), i.fresh(), *tensors("i", n), *tensors("i", d), *tensors("i", n, d)]
+    marked += [*tensors("i", n, positive=True)]
+    assert len({identity(atom) for atom in letters + marked}) == len(letters + marked) == 12
+    assert identity(Symbol("i", positive=True)) == identity(Symbol("i", positive=True, real=True))
 
 
 def test_two_letters_that_look_alike_are_two():

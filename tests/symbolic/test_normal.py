@@ -2,7 +2,9 @@
 
 from fractions import Fraction
 
-from imr.symbolic.factors import ONE, add, delta, number, single
+import pytest
+
+from imr.symbolic.factors import ONE, add, delta, made_equal, number, single
 from imr.symbolic.normal import exponential, logarithm, multiply, power
 
 HALF, LESS = Fraction(1, 2), Fraction(-1)
@@ -20,6 +22,27 @@ def squares(name):
 
 def test_deltas_of_one_index_are_one():
     assert delta(INDEX, INDEX) == ONE != delta(INDEX, ("p", "n"))
+
+
+def test_indices_that_deltas_make_equal_go_by_the_first_of_them():
+    i, p, q, t = (f := lambda name: (name, "n"))("i"), f("p"), f("q"), f("t")
+    joined = lambda *pairs: multiply(*(delta(*pair) for pair in pairs))[0][0]
+    assert made_equal(joined((p, t), (q, i))) == {i: i, q: i, p: p, t: p}
+    assert made_equal(joined((p, t), (q, i), (t, q))) == {i: i, p: i, q: i, t: i}
+    assert power(delta(i, p), Fraction(3)) == delta(i, p) == multiply(delta(p, i), delta(i, p))
+
+
+def test_powers_of_numbers_and_letters():
+    assert power(number(0), HALF) == number(0) == power(number(0), Fraction(5, 2))
+    for exponent in (LESS, -HALF):
+        with pytest.raises(ZeroDivisionError):
+            power(number(0), exponent)
+    for poly in (x, s, add(x, y), number(0)):
+        assert power(poly, Fraction(0)) == ONE
+    assert power(s, LESS) == single(("letter", "s", True), -1) and power(number(2), Fraction(-2)) == number(Fraction(1, 4))
+    minus = multiply(number(-1), add(x, y))
+    assert power(minus, LESS) == multiply(number(-1), power(add(x, y), LESS))
+    assert power(minus, Fraction(-2)) == power(add(x, y), Fraction(-2))
 
 
 def test_exponentials_and_logarithms_undo_each_other():

@@ -85,7 +85,9 @@ def test_every_pattern_of_free_indices_has_its_place():
     seen = {tuple(place.indices[index] for index in (i, p, q)) for place in found[:5]}
     assert seen == set(_patterns(3)) and all(place.sizes[n] >= 2 for place in found[:5])
     assert [left for left, _ in _places((formula,))][:6] == [4, 3, 2, 1, 0, 0]
-    assert {place.sizes[n] for place in found} == {1, 2, 3} and any(place.positive for place in found)
+    assert {place.sizes[n] for place in found} == {1, 2, 3} == {1} | {place.sizes[n] for place in found[:5]}
+    assert [place.seed for place in found] == list(range(5 + TRIES))
+    assert {place.seed for place in found if place.positive} == set(range(5, 5 + TRIES, 3))
     assert found == [place for _, place in _places((formula,))]
     assert all(1 <= value <= place.sizes[index.size] for place in found for index, value in place.indices.items())
 

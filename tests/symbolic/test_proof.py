@@ -6,7 +6,7 @@ import sys
 from math import prod
 
 import pytest
-from sympy import E, Integer, KroneckerDelta, Rational, exp, log, pi, sqrt, symbols
+from sympy import E, EulerGamma, Integer, KroneckerDelta, Rational, exp, log, pi, sqrt, symbols
 
 from imr.symbolic import UnsoundError, d, function, indices, k, log_sum_exp, n, normal, proof, same, softmax, tensors, total
 
@@ -139,6 +139,7 @@ NOT_PROVED = [
     (exp(x[j] * y[j]), exp(x[j]) * exp(y[j])),
     (exp(h), exp(c)),
     (exp(2 * x[j]), exp(x[j])),
+    (pi * x[j], EulerGamma * x[j]),
     (log(2 * x[j] + 2 * y[j]), log(3 * x[j] + 3 * y[j])),
     (log(x[j] * y[j] + x[j] * y[l]), log(x[j] * y[j] + 2 * x[j] * y[l])),
     (total(exp(total(D[i, t] * w[t], t)), i), total(exp(total(D[i, t] * w[i], t)), i)),
