@@ -57,7 +57,7 @@ def test_two_equal_logits_cost_the_logarithm_of_two_and_half_a_nat_apart_what_th
 
 
 def test_a_prototype_far_from_the_others_costs_them_no_digits():
-    Z, theta = torch.tensor([[1 / 3]]).double(), torch.tensor([[0.25], [0.5], [0.875], [-1e8]]).double()
+    Z, theta = torch.tensor([[1 / 3]], dtype=torch.float64), torch.tensor([[0.25], [0.5], [0.875], [-1e8]]).double()
     near = potentials.linear(Z, theta[:3], torch.tensor([0]))
     far = potentials.linear(Z, theta, torch.tensor([0]))
     assert far.item() == pytest.approx(near.item(), rel=1e-14, abs=0)
