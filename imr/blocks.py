@@ -89,7 +89,7 @@ class CrossAttentionBlock(EulerStep):
         self.theta = nn.Parameter(norm * d**-0.5 * torch.randn(heads, k, d))
         self.bias = nn.Parameter(torch.zeros(heads, k)) if bias else None
         self.values = None if tied else nn.Parameter(self.theta.detach().clone())
-        self.weights = _weights(heads, weights)
+        self.weights = head_weights(heads, weights)
         self.W = nn.Parameter(torch.zeros(d, d)) if linear_map else None
         self.scale = scale
 
@@ -147,7 +147,7 @@ class SelfAttentionBlock(EulerStep):
         self.value = None if tied else nn.Parameter(self.phi.detach().clone())
         self.C = nn.Parameter(torch.zeros(heads, labels, labels)) if labels else None
         self.W = nn.Parameter(torch.zeros(d, d)) if linear_map else None
-        self.weights = _weights(heads, weights)
+        self.weights = head_weights(heads, weights)
         self.both_reads, self.scale = both_reads, scale
 
     def velocity(self, Z: Tensor) -> Tensor:
@@ -220,8 +220,8 @@ def _require_sizes(**sizes: int) -> None:
             raise ValueError(f"{name} is {value}, expected at least 1")
 
 
-def _weights(heads: int, which: Weights) -> Tensor:
-    """The λ_h of the heads' potentials; learned they start at +1 and −1 in turn."""
+def head_weights(heads: int, which: Weights) -> Tensor:
+    """The λ_h of the heads' potentials, (heads,); learned they start at +1 and −1 in turn."""
     if which not in get_args(Weights):
         raise ValueError(f"weights is {which!r}, expected one of: {', '.join(map(repr, get_args(Weights)))}")
     if which == "learned":
