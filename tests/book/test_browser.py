@@ -150,7 +150,7 @@ def test_curves_are_dark_in_dark_mode_and_pictures_stay_what_they_are(open_page)
             return ImageStat.Stat(shot.convert("L")).mean[0] / 255
 
     for theme, curve_is_light in (("light", True), ("dark", False)):
-        page = open_page("book/notebooks/11-the-experiment", theme=theme)
+        page = open_page("book/notebooks/12-the-experiment", theme=theme)
         curve, *_ = page.locator("figure img:not(.picture)").all()
         picture, *_ = page.locator("figure img.picture").all()
         assert (brightness(curve) > 0.5) == curve_is_light
@@ -227,7 +227,7 @@ def test_a_slider_moves_and_changes_what_is_shown(open_page, figure, name):
 
 
 def test_the_reader_moves_through_the_iterates_of_an_image_with_noise(open_page):
-    root = open_page("book/notebooks/11-the-experiment").locator(".imr-iterates")
+    root = open_page("book/notebooks/12-the-experiment").locator(".imr-iterates")
     shown = lambda: [picture.get_attribute("alt") for picture in root.locator("img:visible").all()]
     everything = shown()
     assert len(everything) == 12 and all("iterate 4" in text for text in everything)
