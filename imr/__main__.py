@@ -12,7 +12,7 @@ from imr import data as datasets
 from imr import figures, interactive
 from imr.experiment import distributed, records, report, study
 from imr.experiment.evaluation import noisy
-from imr.experiment.models import Model
+from imr.experiment.interface import Model
 from imr.experiment.protocol import PRESETS, Protocol
 from imr.experiment.run import RunError
 from imr.files import replacing, write_text
@@ -51,7 +51,10 @@ Evaluated = Annotated[
 Jobs = Annotated[
     int | None, typer.Option(help="Trainings side by side, each on one thread. Default: all cores; 1 on a GPU.", min=1)
 ]
-Precision = Annotated[Literal["float32", "bfloat16"], typer.Option(help="Of matrix products in training.")]
+Precision = Annotated[
+    Literal["float32", "bfloat16"] | None,
+    typer.Option(help="Of products of matrices in training. Default: the preset's, slow where a CPU has no bfloat16."),
+]
 Compiled = Annotated[
     bool, typer.Option("--compile", help="Train through torch.compile. Measure first: it may be slower on a CPU.")
 ]
@@ -70,7 +73,7 @@ def experiment(
     device: Device = "auto",
     split: Evaluated = None,
     jobs: Jobs = None,
-    precision: Precision = "float32",
+    precision: Precision = None,
     compiled: Compiled = False,
     resume: Resume = False,
     overwrite: Overwrite = False,
@@ -83,7 +86,7 @@ def experiment(
         _refuse("--data is for fashion-mnist: the digits are embedded in scikit-learn")
     if resume and overwrite:
         _refuse("--resume goes on with a run and --overwrite throws it away: say one of them")
-    protocol = replace(_protocol(preset, dataset, seed, seeds, split), precision=precision, compiled=compiled)
+    protocol = replace(_protocol(preset, dataset, seed, seeds, split, precision), compiled=compiled)
     folder, where = out or Path("runs", f"{preset}-{dataset}-seed{seed}"), _device(device)
     images = _load(dataset, root)
     try:
@@ -96,13 +99,16 @@ def experiment(
         print(f"{report.table(results)}\n\nwritten to {folder}")
 
 
-def _protocol(preset: str, dataset: str, seed: int, seeds: int | None, split: str | None) -> Protocol:
+def _protocol(preset: str, dataset: str, seed: int, seeds: int | None, split: str | None, precision: str | None) -> Protocol:
     """The preset, with what was asked for in the place of its own."""
     protocol = PRESETS[preset](dataset, seed)
     if seeds:
         protocol = replace(protocol, seeds=tuple(range(seed, seed + seeds)))
     if split:
         protocol = replace(protocol, evaluated_on=split)
+    if precision:
+        budgets = {name: replace(budget, precision=precision) for name, budget in protocol.budgets.items()}
+        protocol = replace(protocol, budgets=budgets)
     return replace(protocol, trained_on="train") if split == "validation" else protocol
 
 

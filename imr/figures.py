@@ -115,6 +115,31 @@ def confusion(matrices: dict[str, Tensor], classes: Sequence[str]) -> Figure:
     return figure
 
 
+def frontier(points: pd.DataFrame, ours: Sequence[str]) -> Figure:
+    """Draw accuracy against parameters and against seconds of training: a dot with its interval for each model.
+
+    Args:
+        points: of :func:`imr.experiment.report.costs`, the models in its index.
+        ours: the models of the theory, drawn as squares; the others are circles. The line joins those that no model beats at
+            less cost.
+    """
+    figure = _closed(9, 4.6)
+    for ax, cost in zip(figure.subplots(1, 2, sharey=True), ("parameters", "seconds"), strict=True):
+        best = points.sort_values(cost)["mean"].cummax()
+        front = best[best == points["mean"].reindex(best.index)].index
+        ax.step(points.loc[front, cost], points.loc[front, "mean"], where="post", color="0.6", zorder=0)
+        for name, point in points.iterrows():
+            mine = name in ours
+            error = [[point["mean"] - point["low"]], [point["high"] - point["mean"]]]
+            ax.errorbar(point[cost], point["mean"], error, fmt="s" if mine else "o", color=COLOURS[1 if mine else 0])
+            ax.annotate(name, (point[cost], point["mean"]), (5, 4), textcoords="offset points", fontsize=8)
+        ax.set_xscale("log")
+        ax.set_xlabel({"parameters": "parameters", "seconds": "CPU seconds of training"}[cost])
+        ax.grid(alpha=0.3)
+    figure.axes[0].set_ylabel("test accuracy (%)")
+    return figure
+
+
 def losses(curves: dict[str, Sequence[float]], xlabel: str, ylabel: str) -> Figure:
     """Draw named sequences against their index."""
     figure = _closed(6, 3.6)

@@ -5,7 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from imr.data import CENTRE, Split
-from imr.experiment.models import IteratedBlock, Model
+from imr.experiment.interface import Model
+from imr.experiment.models import IteratedBlock
 
 
 def noisy(X: Tensor, sigma: float, seed: int) -> Tensor:

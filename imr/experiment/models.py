@@ -1,13 +1,15 @@
-"""The models of this book, all with one interface: images in, logits of every iterate out."""
+"""The models of this book, by their names in the records."""
 
 from collections.abc import Callable
 
-import torch
 from einops import rearrange
 from torch import Tensor, nn
 
 from imr.data import CENTRE
 from imr.experiment import baselines
+from imr.experiment.convolutional import CONVOLUTIONAL, Convolutional, ConvolutionalFlow
+from imr.experiment.fixed import FIXED, MANY, REGRESSION, Fixed, FixedRegression, PrototypeRegression
+from imr.experiment.interface import Model, MultinomialRegression
 from imr.experiment.variants import FLOWS, Flow
 from imr.splitting import Splitting
 
@@ -26,26 +28,6 @@ def to_images(Z: Tensor, patch: int, height: int, shift: int = 0) -> Tensor:
     return X.roll((shift, shift), (-2, -1))
 
 
-class Model(nn.Module):
-    """What all models share: states Z⁽⁰⁾ … Z⁽ᴸ⁾ are computed from an image, and each can be read."""
-
-    def iterates(self, X: Tensor) -> list[Tensor]:
-        """Map images (B, height, width) to Z⁽⁰⁾ … Z⁽ᴸ⁾, of the same shape, centred."""
-        return [X - CENTRE]
-
-    def read(self, Z: Tensor) -> Tensor:
-        """Map one state (B, height, width) to logits (B, classes)."""
-        raise NotImplementedError
-
-    def features(self, X: Tensor) -> list[Tensor]:
-        """Map images X = Z⁽⁰⁾ to Z⁽⁰⁾ … Z⁽ᴸ⁾ as pictures, each (B, height, width)."""
-        return [Z + CENTRE for Z in self.iterates(X)]
-
-    def forward(self, X: Tensor) -> Tensor:
-        """Map images (B, height, width) to the logits of every iterate, (L + 1, B, classes)."""
-        return torch.stack([self.read(Z) for Z in self.iterates(X)])
-
-
 class Baseline(Model):
     """A net (B, 1, height, width) → (B, classes) that has no iterates: its logits stand as those of iterate 0."""
 
@@ -57,19 +39,6 @@ class Baseline(Model):
     def read(self, Z: Tensor) -> Tensor:
         """Apply the net."""
         return self.net(Z[:, None])
-
-
-class MultinomialRegression(Model):
-    """The linear model on the pixels, no iterate: logits N = Zθᵀ + b."""
-
-    def __init__(self, height: int, width: int, classes: int) -> None:
-        """Make a read-out for images (height, width)."""
-        super().__init__()
-        self.read_out = nn.Linear(height * width, classes)
-
-    def read(self, Z: Tensor) -> Tensor:
-        """Apply the regression."""
-        return self.read_out(Z.flatten(1))
 
 
 class IteratedBlock(MultinomialRegression):
@@ -130,18 +99,32 @@ def _flow(options: Flow) -> Callable[[int, int, int], Model]:
     return lambda height, width, classes: IteratedBlock(height, width, classes, options)
 
 
+def _fixed(options: Fixed) -> Callable[[int, int, int], Model]:
+    return lambda height, width, classes: FixedRegression(height, width, classes, options)
+
+
+def _convolutional(options: Convolutional) -> Callable[[int, int, int], Model]:
+    return lambda height, width, classes: ConvolutionalFlow(height, width, classes, options)
+
+
 def _tokens(make: Callable, **sizes: int) -> Callable[[int, int, int], Model]:
     return lambda height, width, classes: Baseline(make(height, width, classes, patch=height // 4, **sizes))
 
 
 MODELS: dict[str, Callable[[int, int, int], Model]] = {
-    "multinomial regression": MultinomialRegression,
+    REGRESSION: MultinomialRegression,
     **{name: _flow(options) for name, options in FLOWS.items()},
+    f"{MANY} prototypes a class": lambda height, width, classes: PrototypeRegression(height, width, classes, MANY),
+    **{name: _fixed(options) for name, options in FIXED.items()},
+    **{name: _convolutional(options) for name, options in CONVOLUTIONAL.items()},
     "MLP-128": lambda height, width, classes: Baseline(baselines.perceptron(height, width, classes, hidden=128)),
     "two convolutions": lambda height, width, classes: Baseline(
         baselines.convolutional(height, width, classes, channels=12)
     ),
+    "residual net": lambda height, width, classes: Baseline(baselines.residual(height, width, classes, channels=(20, 28))),
     "TransformerEncoder": _tokens(baselines.transformer_encoder, d=32, depth=4, heads=4, hidden=112),
     "SimpleViT": _tokens(baselines.simple_vit, d=32, depth=4, heads=4, hidden=112),
+    "CRATE-like": _tokens(baselines.crate, d=72, depth=4, heads=6),
+    "energy transformer": _tokens(baselines.energy_transformer, d=96, iterates=6, heads=4, memories=192),
 }
 """The models by their names in the records: functions of height, width and number of classes."""

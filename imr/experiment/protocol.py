@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from imr.experiment.variants import FLOWS
 
@@ -21,6 +22,7 @@ class Budget:
         smoothness: weight in the loss of :func:`imr.experiment.training.roughness`, of how rough the change is that each
             iterate makes to the image without noise: so iterates remain pictures.
         clip: the gradient's norm is cut to this.
+        precision: of the products of matrices in training, and of convolutions; evaluation is in float32.
         model: its name, where the row of the table has another.
         warm_start: begin with the read-out of this model, trained first with its own budget; then iterate 0 is that model.
     """
@@ -33,6 +35,7 @@ class Budget:
     earlier: float = 0.1
     smoothness: float = 0.0
     clip: float = 1.0
+    precision: Literal["float32", "bfloat16"] = "float32"
     model: str | None = None
     warm_start: str | None = None
 
@@ -58,7 +61,6 @@ class Protocol:
         noise_seed: of the test noise.
         trained_on: splits, joined by "+".
         evaluated_on: split.
-        precision: "float32", or "bfloat16" for matrix products in training.
         compiled: train through ``torch.compile``.
         seconds: what is counted.
     """
@@ -73,7 +75,6 @@ class Protocol:
     noise_seed: int = 20_250_904
     trained_on: str = "train"
     evaluated_on: str = "test"
-    precision: str = "float32"
     compiled: bool = False
     seconds: str = "CPU seconds of training, all threads"
 

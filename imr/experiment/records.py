@@ -14,7 +14,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from imr.data import Dataset
-from imr.experiment.models import Model, build
+from imr.experiment.interface import Model
+from imr.experiment.models import build
 from imr.experiment.protocol import Protocol
 from imr.files import replacing, write_json
 

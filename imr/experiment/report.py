@@ -11,7 +11,7 @@ from torch import Tensor
 from imr import figures
 from imr.data import Dataset, Split
 from imr.experiment.evaluation import class_changes, confusion, descent, noisy
-from imr.experiment.models import Model
+from imr.experiment.interface import Model
 from imr.experiment.records import Kept, fingerprint, slug, write_checkpoint
 from imr.files import replacing, write_json, write_text
 
@@ -65,7 +65,27 @@ def gains(results: dict, over: str = REGRESSION, iterate: int | None = None, lev
     points = 100 * (paired["accuracy"] - paired["base"])
     grouped = points.groupby([paired[key] for key in ("model", "train_noise", "test_noise")], sort=False)
     found, seeds = grouped.agg(["mean", "std"]), grouped.count()
-    half = stats.t.ppf((1 + level) / 2, seeds - 1) * found["std"] / seeds**0.5
+    half = _half_width(found["std"], seeds, level)
+    return found.assign(low=found["mean"] - half, high=found["mean"] + half)
+
+
+def costs(results: dict, train_noise: float = 0.0, test_noise: float = 0.0, level: float = 0.95) -> pd.DataFrame:
+    """What the last iterate of each model reaches, and what it costs.
+
+    Args:
+        results: of a run.
+        train_noise, test_noise: the regime, and the σ of the test.
+        level: confidence of the interval, Student's t for the mean over the seeds.
+
+    Returns:
+        ``mean``, ``low`` and ``high`` of the accuracy in percent, ``parameters`` and mean CPU ``seconds``, by model.
+    """
+    last = _last(_frame(results))
+    last = last[(last["train_noise"] == train_noise) & (last["test_noise"] == test_noise)]
+    grouped = last.groupby("model", sort=False)
+    percent = (100 * last["accuracy"]).groupby(last["model"], sort=False)
+    found = grouped[["parameters", "seconds"]].mean().assign(mean=percent.mean())
+    half = _half_width(percent.std(), percent.count(), level)
     return found.assign(low=found["mean"] - half, high=found["mean"] + half)
 
 
@@ -132,6 +152,11 @@ def _frame(results: dict) -> pd.DataFrame:
     records = pd.DataFrame(results["records"])
     records["trained on"] = records["train_noise"].map(lambda s: f"noise, σ ≤ {s:g}" if s else "clean images")
     return records.sort_values("train_noise", kind="stable")
+
+
+def _half_width(spread: pd.Series, seeds: pd.Series, level: float) -> pd.Series:
+    """Half of Student's interval for a mean over seeds; NaN where there is one."""
+    return stats.t.ppf((1 + level) / 2, seeds - 1) * spread / seeds**0.5
 
 
 def _last(records: pd.DataFrame) -> pd.DataFrame:

@@ -18,7 +18,7 @@ import imr
 from imr.data import Dataset, Split
 from imr.experiment import distributed
 from imr.experiment.evaluation import evaluate, noisy
-from imr.experiment.models import Model
+from imr.experiment.interface import Model
 from imr.experiment.protocol import Protocol
 from imr.experiment.records import WRITTEN, Case, cases, read_case, write_case
 from imr.experiment.training import train

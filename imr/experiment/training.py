@@ -12,7 +12,8 @@ from tqdm import tqdm
 
 from imr.data import CENTRE, Split
 from imr.experiment import distributed
-from imr.experiment.models import Model, build
+from imr.experiment.interface import Model
+from imr.experiment.models import build
 from imr.experiment.protocol import Budget, Protocol
 from imr.experiment.records import Case
 from imr.files import replacing
@@ -105,11 +106,11 @@ def _begin(case: Case, budget: Budget, split: Split, classes: int, device: torch
 
 
 def _objective(model: Model, budget: Budget, protocol: Protocol, device: torch.device) -> Callable[..., Tensor]:
-    """The loss of a batch, compiled, shared and in the precision that the protocol names."""
+    """The loss of a batch, compiled, shared and in the precision that the budget names."""
     objective = _Objective(model, budget)
     if protocol.compiled:
         objective = torch.compile(objective)
-    autocast = torch.autocast(device.type, torch.bfloat16, enabled=protocol.precision == "bfloat16")
+    autocast = torch.autocast(device.type, torch.bfloat16, enabled=budget.precision == "bfloat16")
     return autocast(distributed.wrap(objective))
 
 

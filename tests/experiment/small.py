@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from imr.data import Dataset
-from imr.experiment.models import Model
+from imr.experiment.interface import Model
 from imr.experiment.protocol import Protocol
 from imr.experiment.records import Case
 from imr.experiment.training import train
