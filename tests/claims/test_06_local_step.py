@@ -57,16 +57,25 @@ def sizes():
     assert same(gap, squares) and squares.is_nonnegative
     entries = total(Z[i, a] ** 2 * K[j, b] ** 2, i, a, j, b)
     assert same(entries, total(Z[i, a] ** 2, i, a) * total(K[j, b] ** 2, j, b))
-    # S = X + Y with |X|², |Y|² ≤ w = ‖θ‖²|Z|²|H|², and m = ‖θ‖|H|², root = √(2n):
-    # s Σ Var(Sᵢ) + 2⟨σ − C, HθHᵀ⟩ is at most Λ|H|² = 2s w + 2 root m.
+    # |σ − C|² ≤ 2n, as in a row both sum to one; so with m = ‖θ‖|H|², root = √(2n):
     x, y = z3.Reals("x y")
+    assert follows((x - y) ** 2 <= x + y, x >= 0, x <= 1, y >= 0, y <= 1)
+    inner, m, root = z3.Reals("inner m root")
+    assert follows(inner <= root * m, inner**2 <= root**2 * m**2, root >= 0, m >= 0)
+    # S = X + Y with |X|², |Y|² ≤ w = ‖θ‖²|Z|²|H|²:
+    # s Σ Var(Sᵢ) + 2⟨σ − C, HθHᵀ⟩ is at most Λ|H|² = 2s w + 2 root m.
     assert follows((x + y) ** 2 <= 2 * x**2 + 2 * y**2)
-    scale, variances, inner, w, m, root = z3.Reals("scale variances inner w m root")
+    scale, variances, w = z3.Reals("scale variances w")
     given = scale > 0, variances <= (2 * x + 2 * y) / 2, x <= w, y <= w
     curved = scale * variances + 2 * inner
     assert follows(
         curved <= 2 * scale * w + 2 * root * m, inner <= root * m, *given
     )
+    # On the way |Z| is at most (1 + hκ)|Z|, and so is what bounds the curvature.
+    norm, here, there, far = z3.Reals("norm here there far")  # far = 1 + hκ
+    most = lambda size: 2 * scale * norm**2 * size**2
+    way = there >= 0, there <= far * here, scale > 0
+    assert follows(most(there) <= most(far * here), *way)
     # Down a gradient g with the step r, from Taylor's formula with curvature ≤ c.
     fall, g, r, c = z3.Reals("fall g r c")
     taylor = (fall <= -r * g**2 + c * r**2 * g**2 / 2,)

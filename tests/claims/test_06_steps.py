@@ -84,10 +84,11 @@ def best_constants():
     field, _ = _pair([[1, 0], [0, 1]], -1)
     speed = field.subs({x1: z, x2: -z}, simultaneous=True).norm() / (sqrt2 * z)
     assert limit(simplify(speed), z, oo) == 4  # = 2 √(2·2)
-    # Z = I, θ = (1 + w) I, C = I, s = 1: every row is (1 + w, 0, …, 0).
-    top = exp(1 + w)
-    row = (1 + w) * (1 - top / (top + w * top))  # n − 1 = w e^(1+w)
-    assert simplify(row - w) == 0
+    # Z = I, θ = (1 + w)/s I, C = I: every row of logits is ((1 + w)/s, 0, …, 0).
+    logit = (1 + w) / s
+    top = exp(s * logit)
+    row = logit * (1 - top / (top + w * exp(1 + w)))  # n − 1 = w e^(1+w)
+    assert simplify(row - w / s) == 0
 
 
 x1, x2 = symbols("x1 x2", real=True)
@@ -182,6 +183,11 @@ def test_prop_curvature_proof():
     change = Matrix([after - loss.subs(apart)])
     assert term(change, 0)[0] == term(change, 1)[0] == 0
     assert expand(term(change, 2)[0] - h * top**2 * (h * top - 2)) == 0
+    # That is positive if hλ > 2, as it is for large z, for every h > 0 and c.
+    size, curved = z3.Reals("size curved")
+    rise = size * curved**2 * (size * curved - 2)
+    assert follows(rise > 0, size > 0, size * curved > 2)
+    assert limit(top, z, oo) == oo
 
 
 @claim(

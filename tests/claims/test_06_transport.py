@@ -9,7 +9,7 @@ from torch.func import grad
 
 from claims.certain import follows
 from claims.formulas import soft
-from claims.lemmas import gibbs
+from claims.lemmas import cauchy_schwarz, gibbs
 from claims.tokens import (
     SYMMETRIC,
     C,
@@ -80,6 +80,11 @@ def two_plans():
     # 2 Σ x² ≤ (Σ|x|)² where Σ x = 0: then |x_j| is at most the sum of the others.
     one, rest = z3.Reals("one rest")
     assert follows(2 * one**2 <= one * (one + rest), one >= 0, one <= rest)
+    # So both divergences, at least 2 Σ x²/y, are at least 2 Σ x².
+    both, ratios, shift, length = z3.Reals("both ratios shift length")
+    known = both >= 2 * ratios, 2 * shift <= length, length <= 2 * ratios
+    assert follows(both >= 2 * shift, *known)
+    cauchy_schwarz()
     # 2a² ≤ ab, by Cauchy–Schwarz, says 2a ≤ b.
     assert follows(2 * one <= rest, one >= 0, rest >= 0, 2 * one**2 <= one * rest)
 

@@ -1,9 +1,11 @@
 """Chapter 7, the local errors of exact Lie steps, of layers, and of Strang's."""
 
 import torch.nn.functional as F
+import z3
 from sympy import KroneckerDelta, S, symbols
 
 from claims import splits
+from claims.certain import follows
 from claims.fields import (
     CA,
     along,
@@ -16,7 +18,10 @@ from claims.fields import (
     velocity,
 )
 from claims.formulas import exact, has_order, soft, substeps
-from claims.lemmas import a_variance_is_a_mean_of_squares
+from claims.lemmas import (
+    a_covariance_is_bounded_by_variances,
+    a_variance_is_a_mean_of_squares,
+)
 from claims.splits import euler, linear, misses, quadratic, read
 from claims.symbols import LINEAR, C, Z, j, l, m, p, q, sigma, theta, v
 from claims.witnesses import claim, proves
@@ -58,6 +63,12 @@ def test_prop_commutator_proof():
     assert same(spread + (centre - y[m]) ** 2, total(s(j) * far(j), j))
     others = s(j) * (1 - KroneckerDelta(j, m)) * (D**2 - far(j))  # no term below 0
     assert same(total(others, j), D**2 * (1 - s(m)) - total(s(j) * far(j), j))
+    # Both variances are so bounded, that of θ_j · θ_m with its length² before it.
+    a_covariance_is_bounded_by_variances()
+    cov, one, two, most, length = z3.Reals("cov one two most length")
+    known = cov**2 <= one * two, one <= most, two <= most * length**2
+    signs = one >= 0, two >= 0, length >= 0
+    assert follows(cov <= most * length, *known, *signs)
 
 
 @claim(
@@ -183,7 +194,7 @@ def test_prop_strang_euler_proof():
     assert same(rate(step), whole(x))
     second_order = exact_flow(f_A, A, h)
     assert same(rate(strang(second_order), 2), both)
-    assert same(midpoint(lambda x: a[x])(x), second_order(lambda x: a[x])(x))
+    assert same(midpoint(lambda x: b[x])(x), second_order(lambda x: b[x])(x))
 
     inner = moved(CA(p, q), lambda i, a: pull(i, a) / 2)
     # The step is Z + h Cθ − h inner, and (h inner)'' is 2 inner' at h = 0.

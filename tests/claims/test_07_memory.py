@@ -15,7 +15,9 @@ from sympy import (
     symbols,
 )
 from torch.func import jvp
+from z3 import Reals
 
+from claims.certain import follows
 from claims.formulas import has_leading_term, has_order, lse, substeps
 from claims.splits import along, linear, read
 from claims.symbols import B, G, a, i
@@ -118,6 +120,9 @@ def test_prop_momentum_proof():
     assert [residual.coeff(step, m) for m in (0, 1)] == [0, 0]
     assert simplify(residual.coeff(step, 2) - (1 + b) / 2 * D2) == 0
     assert solve(Eq(residual.coeff(step, 2), 0), b) == [-1]
+    size, part, time = Reals("h beta tau")  # with 0 < β < 1 the steps are longer
+    known = size > 0, part > 0, part < 1, time * (1 - part) == size
+    assert follows(time > size, *known)
     # With h = τ² and β = 1 − γτ the step is a difference quotient of Z̈ + γŻ = f.
     left = after - rule(now, before).subs({h: step**2, b: 1 - c * step})
     quotient = (after - 2 * now + before) / step**2 + c * (now - before) / step

@@ -1,7 +1,7 @@
 """Chapter 8, heads, temperature and masks."""
 
 import torch
-from sympy import KroneckerDelta, Matrix, Symbol, exp, eye, log
+from sympy import KroneckerDelta, Matrix, Symbol, exp, eye, limit, log, oo
 from torch.func import grad, jacrev
 
 from claims.symbols import (
@@ -46,14 +46,14 @@ def test_prop_heads_proof():
 
     That this is another layer is shown by two tokens and two heads.
     """
-    H = Symbol("H", integer=True, positive=True)
+    H, s = Symbol("H", integer=True, positive=True), Symbol("s", positive=True)
     (h,), (phi,) = indices("h", H), tensors("phi", H, d, r)
     (heads,) = tensors("sigma", H, n, n)
     query = lambda h, i, c: total(Z[i, a] * phi[h, a, c], a)
     N = lambda h, i, t: total(query(h, i, c) * query(h, t, c), c)
     value = lambda h, t: total(query(h, t, c) * phi[h, q, c], c)
-    potential = total(log_sum_exp(lambda t: N(h, i, t), t), i, h)
-    soft = {heads: lambda h, i, t: softmax(lambda t: N(h, i, t), t, u)}
+    potential = total(log_sum_exp(lambda t: s * N(h, i, t), t) / s, i, h)
+    soft = {heads: lambda h, i, t: softmax(lambda t: s * N(h, i, t), t, u)}
     SA = total(heads[h, p, t] * value(h, t), h, t)
     SA_star = total(heads[h, t, p] * value(h, t), h, t)
     gradient = derivative(potential, Z[p, q])
@@ -133,6 +133,7 @@ def test_prop_temperature_proof():
     assert same(total(E[j], j) - E[l], others) and others.is_nonnegative
     lacking = total(F[j] ** 2, j)
     assert same(k - total(1 - F[j] ** 2, j), lacking) and lacking.is_nonnegative
+    assert limit(log(k) / s, s, oo) == 0
 
 
 def _scaled(p, s, bound):
