@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 from tqdm import tqdm
 
-from imr import flow, potentials
+from imr import convolution, flow, potentials
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Comparison:
 
 
 def cases(n: int = 4096, d: int = 64, k: int = 256, device: str = "cpu") -> list[Comparison]:
-    """The linear flow at (n, d, k) and the quadratic flow at (n, d), with soft labels and with class numbers; float32."""
+    """The linear flow at (n, d, k), the quadratic one at (n, d), with soft labels and class numbers, and the convolutional."""
     generator = torch.Generator().manual_seed(0)
     draw = lambda *shape: torch.randn(*shape, generator=generator).to(device)
     Z, theta, form = draw(n, d), draw(k, d) / d**0.5, draw(d, d) / d
@@ -53,7 +53,10 @@ def cases(n: int = 4096, d: int = 64, k: int = 256, device: str = "cpu") -> list
     for kind, C in (("soft", tokens), ("hard", points_at)):
         loss = lambda Z, C=C: potentials.quadratic(Z, form, C)
         found.append(Comparison(f"quadratic, {kind} labels, n={n} d={d}", flow.quadratic_field(form, C), loss, Z))
-    return found
+    images, kernels, b, weights = draw(128, 16, 14, 14), draw(8, 8, 16, 3, 3) / 12, draw(8, 8), draw(8)
+    name = "convolutional, 128 images of 16 channels, 14×14, 8 heads of 8 kernels 3×3"
+    step = lambda Z: -convolution.attention(Z, kernels, b, weights)
+    return [*found, Comparison(name, step, lambda Z: convolution.potential(Z, kernels, b, weights).sum(), images)]
 
 
 def compare(case: Comparison, rounds: int = 15) -> dict:

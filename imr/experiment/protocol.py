@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from imr.experiment.convolutional import CONVOLUTIONAL, NAME
+from imr.experiment.fixed import FIXED, MANY, REGRESSION
 from imr.experiment.variants import FLOWS
 
 
@@ -86,7 +88,7 @@ def quick(dataset: str, seed: int) -> Protocol:
     return Protocol(
         preset="quick",
         dataset=dataset,
-        budgets={"multinomial regression": budget, "one block iterated": budget},
+        budgets={REGRESSION: budget, "one block iterated": budget},
         seeds=(seed,),
         train_noise=(0.0,),
         test_noise=(0.0, 0.1, 0.3, 0.5),
@@ -94,16 +96,24 @@ def quick(dataset: str, seed: int) -> Protocol:
     )
 
 
+CONVOLUTION = Budget(
+    epochs=12, learning_rate=8e-3, weight_decay=0.02, batch_size=128, flips=True, earlier=0.0, precision="bfloat16"
+)
+
 FLOW = Budget(epochs=12, learning_rate=1e-2, weight_decay=0.01, batch_size=128, flips=True, smoothness=3e-5)
 
 BUDGETS = {
-    "multinomial regression": Budget(epochs=12, learning_rate=2e-2, weight_decay=0.01, batch_size=128),
+    REGRESSION: Budget(epochs=12, learning_rate=2e-2, weight_decay=0.01, batch_size=128),
+    **dict.fromkeys((NAME, f"{NAME}, identity", f"{NAME}, no softmax", f"{NAME}, ReLU"), CONVOLUTION),
     "block": FLOW,
     "block, smooth changes": replace(FLOW, model="block", smoothness=1e-3),
     "attention alone": FLOW,
     "everything but attention": FLOW,
     "MLP-128": Budget(epochs=12, learning_rate=1e-2, weight_decay=0.01, batch_size=128),
     "two convolutions": Budget(epochs=12, learning_rate=1e-2, weight_decay=0.01, batch_size=128),
+    "residual net": replace(CONVOLUTION, precision="float32"),
+    "CRATE-like": Budget(epochs=12, learning_rate=3e-3, weight_decay=0.01, batch_size=128),
+    "energy transformer": Budget(epochs=12, learning_rate=3e-3, weight_decay=0.01, batch_size=128),
     "TransformerEncoder": Budget(epochs=12, learning_rate=3e-3, weight_decay=0.01, batch_size=128),
     "SimpleViT": Budget(epochs=12, learning_rate=1e-2, weight_decay=0.01, batch_size=128),
 }
@@ -126,15 +136,33 @@ def full(dataset: str, seed: int) -> Protocol:
     )
 
 
+def curve(dataset: str, seed: int) -> Protocol:
+    """About two hours on two cores: how many prototypes compete in one softmax, at equal parameters; and self-attention."""
+    rows = [name for name in CONVOLUTIONAL if name == NAME or "k = " in name or "self" in name]
+    return replace(full(dataset, seed), preset="curve", budgets=dict.fromkeys(rows, CONVOLUTION), kept=())
+
+
+def fixed(dataset: str, seed: int) -> Protocol:
+    """Half an hour on two cores: what a few steps of the flow are worth to a regression that stays as it is."""
+    regression = replace(BUDGETS[REGRESSION], epochs=3)
+    many = f"{MANY} prototypes a class"
+    rows = {
+        name: replace(regression, warm_start=many if options.prototypes == MANY else REGRESSION)
+        for name, options in FIXED.items()
+    }
+    budgets = {REGRESSION: regression, many: regression, **rows}
+    return replace(full(dataset, seed), preset="fixed", budgets=budgets, kept=())
+
+
 def ablations(dataset: str, seed: int) -> Protocol:
     """About an hour on two cores: what each piece of the block is worth; three seeds, three epochs, clean and noisy."""
-    block, regression = replace(BUDGETS["block"], epochs=3), replace(BUDGETS["multinomial regression"], epochs=3)
-    warm = replace(block, model="block", warm_start="multinomial regression")
+    block, regression = replace(BUDGETS["block"], epochs=3), replace(BUDGETS[REGRESSION], epochs=3)
+    warm = replace(block, model="block", warm_start=REGRESSION)
     return Protocol(
         preset="ablations",
         dataset=dataset,
         budgets={
-            "multinomial regression": regression,
+            REGRESSION: regression,
             **dict.fromkeys(FLOWS, block),
             "block, read-out warm-started": warm,
         },
@@ -184,6 +212,8 @@ def _choice(preset: str, dataset: str, seed: int, rows: dict[str, Budget]) -> Pr
 PRESETS: dict[str, Callable[[str, int], Protocol]] = {
     "quick": quick,
     "full": full,
+    "curve": curve,
+    "fixed": fixed,
     "ablations": ablations,
     "rates": rates,
     "flips": flips,

@@ -11,11 +11,10 @@ from torch import Tensor
 from imr import figures
 from imr.data import Dataset, Split
 from imr.experiment.evaluation import class_changes, confusion, descent, noisy
+from imr.experiment.fixed import REGRESSION
 from imr.experiment.interface import Model
 from imr.experiment.records import Kept, fingerprint, slug, write_checkpoint
 from imr.files import replacing, write_json, write_text
-
-REGRESSION = "multinomial regression"
 
 
 def table(results: dict) -> str:

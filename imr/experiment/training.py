@@ -162,7 +162,7 @@ class _Objective(nn.Module):
 
     def forward(self, X: Tensor, clean: Tensor, y: Tensor) -> Tensor:
         states = self.model.iterates(X)
-        logits = torch.stack([self.model.read(Z) for Z in states])
+        logits = torch.stack([self.model.read(Z) for Z in (states if self.budget.earlier else states[-1:])])
         loss = weighted_loss(logits, y, self.budget.earlier)
         return loss + self.budget.smoothness * roughness(states, clean - CENTRE) if self.budget.smoothness else loss
 
