@@ -40,7 +40,7 @@ class Comparison:
 
 
 def cases(n: int = 4096, d: int = 64, k: int = 256, device: str = "cpu") -> list[Comparison]:
-    """The linear flow at (n, d, k), the quadratic one at (n, d), with soft labels and class numbers, and the convolutional."""
+    """The linear flow at (n, d, k), the quadratic one at (n, d), with soft labels and numbers, and the convolutional one."""
     generator = torch.Generator().manual_seed(0)
     draw = lambda *shape: torch.randn(*shape, generator=generator).to(device)
     Z, theta, form = draw(n, d), draw(k, d) / d**0.5, draw(d, d) / d
