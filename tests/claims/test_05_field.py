@@ -8,7 +8,11 @@ from z3 import Reals
 
 from claims.certain import follows
 from claims.drawn import edge, simplex, tied
-from claims.lemmas import a_covariance_is_bounded_by_variances, variance_bound
+from claims.lemmas import (
+    a_covariance_is_bounded_by_variances,
+    cauchy_schwarz,
+    variance_bound,
+)
 from claims.linear import score
 from claims.symbols import C, Z, b, i, j, l, p, theta
 from claims.witnesses import claim, proves
@@ -130,6 +134,9 @@ def test_prop_edge_proof():
     assert simplify(D2**2 / weight**2 / D2 - D2 / 4 * (2 / weight) ** 2) == 0
     gap = symbols("gap", positive=True)
     assert limit(exp(-r * gap), r, oo) == 0
+    assert limit((2 / (2 + weight)) ** 2, weight, 0) == 1
+    # A Lipschitz constant bounds ⟨∇L(z + εδ) − ∇L(z), δ⟩/ε, and so its limit.
+    cauchy_schwarz()
 
 
 @claim(
