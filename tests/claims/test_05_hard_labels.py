@@ -11,6 +11,7 @@ from z3 import Implies, Reals
 
 from claims.certain import follows
 from claims.lemmas import (
+    a_mean_is_not_below_the_least,
     a_sum_bounds_its_terms,
     cauchy_schwarz,
     gibbs,
@@ -111,7 +112,8 @@ def test_prop_hard_labels_proof():
     variance = mean(lambda j: score(j) ** 2) - mean(score) ** 2
     assert same(along(squared), -2 * variance / (1 + 1 / S))
     variance_bound()  # v shrinks, as a variance is not negative
-    cauchy_schwarz()  # γ ≤ u*·v ≤ |v| ≤ D, as a mean of lengths
+    a_mean_is_not_below_the_least()  # γ ≤ u*·v, a mean of margins of u*
+    cauchy_schwarz()  # u*·v ≤ |v| ≤ D, as a mean of lengths
     # M − γ|z − z_0| rises, as Ṁ = |v|·|ż| and |v| ≥ γ; M is below every margin.
     fast, g, e, t, S0, S1 = Reals("fast g e t S0 S1")
     assert follows(fast * fast / e >= g * (fast / e), g <= fast, g > 0, e >= 1)
