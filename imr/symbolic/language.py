@@ -107,7 +107,7 @@ class UnknownFunction(UndefinedFunction):
         super().__init__(stem)
 
 
-def function(name: str) -> UnknownFunction:
+def function(name: str) -> type:
     """An unknown function, all of whose derivatives exist: ``g = function("g")``, then ``g(x)`` and ``g(x).diff(x)``.
 
     Raises:

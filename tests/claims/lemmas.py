@@ -32,6 +32,14 @@ def a_sum_bounds_its_terms():
     assert same(total(s[j] * x[j] ** 2, j) - s[q] * x[q] ** 2, total(others, j))
 
 
+def a_mean_is_not_below_the_least():
+    """If each x is least + y², the mean is least + a mean that is not negative."""
+    least = symbols("c", real=True)
+    gap = mean(lambda j: least + y[j] ** 2) - least
+    assert same(gap, mean(lambda j: y[j] ** 2))
+    assert mean(lambda j: y[j] ** 2).is_nonnegative
+
+
 def a_variance_is_a_mean_of_squares():
     """It is not negative, and by the lemma above 0 for a constant alone."""
     assert same(variance(), mean(lambda j: (x[j] - mean(lambda l: x[l])) ** 2))

@@ -3,10 +3,26 @@
 import torch
 from sympy import KroneckerDelta, Symbol
 
-from claims.symbols import LINEAR, B, C, Z, a, attended, j, l, m, p, q, sigma, theta
+from claims.symbols import (
+    LINEAR,
+    B,
+    C,
+    Z,
+    a,
+    attended,
+    b,
+    j,
+    l,
+    m,
+    p,
+    q,
+    sigma,
+    t,
+    theta,
+)
 from claims.witnesses import claim, proves
 from imr import flow
-from imr.symbolic import contract, k, same, tensors, total, unfold
+from imr.symbolic import contract, derivative, k, same, tensors, total, unfold
 
 (E,) = tensors("E", k, positive=True)
 (x,) = tensors("x", k)
@@ -25,6 +41,9 @@ def test_prop_all_time_proof():
     slope = total(B[p, q] * contract(moved.diff(h).subs(h, 0)), q)
     seen = lambda j: total(B[p, a] * theta[j, a], a)
     assert same(slope, unfold(variance(lambda j: sigma[p, j], seen), LINEAR))
+    # The whole slope is symmetric, so that its quadratic form bounds its norm.
+    entry = lambda p, q, t, b: derivative(attended(p, q), Z[t, b])
+    assert same(entry(p, q, t, b), entry(t, b, p, q))
     # For any positive E, s = E/ΣE: the variance is a sum of squares, and so is what
     # it lacks to half the sum of x_j².
     s = lambda j: E[j] / total(E[m], m)

@@ -2,19 +2,24 @@
 
 import torch
 import torch.nn.functional as F
-from sympy import exp, limit, oo, simplify, symbols
+from sympy import KroneckerDelta, exp, limit, oo, simplify, symbols
 from torch.func import hessian
 from z3 import Reals
 
 from claims.certain import follows
 from claims.drawn import edge, simplex, tied
-from claims.lemmas import a_covariance_is_bounded_by_variances, variance_bound
+from claims.lemmas import (
+    a_covariance_is_bounded_by_variances,
+    cauchy_schwarz,
+    variance_bound,
+)
 from claims.linear import score
 from claims.symbols import C, Z, b, i, j, l, p, theta
 from claims.witnesses import claim, proves
 from imr import flow
 from imr.symbolic import (
     derivative,
+    indices,
     k,
     log_sum_exp,
     same,
@@ -22,6 +27,16 @@ from imr.symbolic import (
     tensors,
     total,
 )
+
+
+def two_terms_are_below_the_sum():
+    """x_p² + x_m² ≤ Σ x_j² for two classes p and m: the other squares are left."""
+    (x,), (one, other) = tensors("x", k), indices("p m", k)
+    but = lambda one: (1 - KroneckerDelta(j, one)) ** 2
+    rest = total(but(one) * but(other) * x[j] ** 2, j)
+    apart = 1 - KroneckerDelta(one, other)
+    pair = x[one] ** 2 + apart * x[other] ** 2
+    assert same(total(x[j] ** 2, j) - pair, rest) and rest.is_nonnegative
 
 
 @proves("prop-lipschitz")
@@ -41,8 +56,9 @@ def test_prop_lipschitz_proof():
     A, far = Reals("A far")
     assert follows(L * far >= A, L * A * far >= A * A, A >= 0, far >= 0, L >= 0)
     # |θ_j − θ_l|² in its own direction e: (f − g)² ≤ 2(f² + g²) ≤ 2|θe|².
-    f, g = Reals("f g")
-    assert follows((f - g) ** 2 <= 2 * (f**2 + g**2))
+    f, g, scores = Reals("f g scores")  # of two classes, and the sum of all squares
+    assert follows((f - g) ** 2 <= 2 * scores, f**2 + g**2 <= scores)
+    two_terms_are_below_the_sum()
     # L at the scale c is L(cZ)/c, so its gradient is that of L at cZ.
     c = symbols("c", positive=True)
     scaled = lambda i, j: c * score(Z, i, j)
@@ -130,6 +146,9 @@ def test_prop_edge_proof():
     assert simplify(D2**2 / weight**2 / D2 - D2 / 4 * (2 / weight) ** 2) == 0
     gap = symbols("gap", positive=True)
     assert limit(exp(-r * gap), r, oo) == 0
+    assert limit((2 / (2 + weight)) ** 2, weight, 0) == 1
+    # A Lipschitz constant bounds ⟨∇L(z + εδ) − ∇L(z), δ⟩/ε, and so its limit.
+    cauchy_schwarz()
 
 
 @claim(

@@ -7,10 +7,11 @@ from scipy.optimize import nnls
 from scipy.special import wrightomega
 from sympy import LambertW, exp, limit, log, oo, simplify, symbols
 from torch.func import grad
-from z3 import Reals
+from z3 import Implies, Reals
 
 from claims.certain import follows
 from claims.lemmas import (
+    a_mean_is_not_below_the_least,
     a_sum_bounds_its_terms,
     cauchy_schwarz,
     gibbs,
@@ -54,7 +55,12 @@ def test_prop_two_classes_proof():
     assert simplify(at_W(solution.diff(t)) - c2 / (1 + W)) == 0
     # At t = 0 it is e^{m_0}, which has W e^W = e^s there: m(0) = s − e^{m_0} = m_0.
     assert simplify(exp(m0) * exp(exp(m0)) - exp(s.subs(t, 0))) == 0
-    # For m ≥ 0, m + e^m = s puts m between log(s − log s) and log s, and e^{−m} so.
+    # m + e^m = s puts e^m between s − log s and s, once s ≥ 1 and so m ≥ 0.
+    m, power, at, log_s = Reals("m power s log_s")  # power is e^m
+    whole = m + power == at
+    assert follows(m >= 0, whole, at >= 1, Implies(m < 0, power < 1))
+    assert follows(power <= at, whole, m >= 0)
+    assert follows(power >= at - log_s, whole, m <= log_s)
     s = symbols("s", positive=True)
     assert limit(log((s - log(s)) / s), s, oo) == 0
     assert limit(s * log(1 + 1 / s), s, oo) == 1
@@ -106,7 +112,8 @@ def test_prop_hard_labels_proof():
     variance = mean(lambda j: score(j) ** 2) - mean(score) ** 2
     assert same(along(squared), -2 * variance / (1 + 1 / S))
     variance_bound()  # v shrinks, as a variance is not negative
-    cauchy_schwarz()  # γ ≤ u*·v ≤ |v| ≤ D, as a mean of lengths
+    a_mean_is_not_below_the_least()  # γ ≤ u*·v, a mean of margins of u*
+    cauchy_schwarz()  # u*·v ≤ |v| ≤ D, as a mean of lengths
     # M − γ|z − z_0| rises, as Ṁ = |v|·|ż| and |v| ≥ γ; M is below every margin.
     fast, g, e, t, S0, S1 = Reals("fast g e t S0 S1")
     assert follows(fast * fast / e >= g * (fast / e), g <= fast, g > 0, e >= 1)

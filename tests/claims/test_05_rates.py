@@ -46,6 +46,9 @@ def test_prop_rate_proof():
     sum_of = lambda many, at, apart: many * (at - Lw) + apart / (2 * h)
     falls = sum_of(many + 1, L1, d1) <= sum_of(many, L0, d0)
     assert follows(falls, step, L1 <= L0, many >= 0, h > 0)
+    bound = 2 * h * many * (L1 - Lw) <= d0  # from Z_0, where the sum is d0/(2h)
+    never = sum_of(many, L1, d1) <= sum_of(0, L0, d0)
+    assert follows(bound, never, d1 >= 0, h > 0)
 
 
 def reached(field, Z, time, steps=100):

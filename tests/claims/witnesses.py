@@ -121,7 +121,7 @@ def accepts(check: Check, right: Formula, examples: int) -> Said:
     hold()
     for problem in fixed():
         holds(problem)
-    said = {"random": len(drawn), "fixed": len(fixed()), "counts": counts}
+    said = {"random": len(drawn), "fixed": len(fixed()), "counts": dict(counts)}
     return said | {"errors": sorted(map(list, errors.items()))}
 
 
