@@ -116,27 +116,32 @@ def confusion(matrices: dict[str, Tensor], classes: Sequence[str]) -> Figure:
 
 
 def frontier(points: pd.DataFrame, ours: Sequence[str]) -> Figure:
-    """Draw accuracy against parameters and against seconds of training: a dot with its interval for each model.
+    """Draw accuracy against parameters and against seconds of training: a number with its interval for each model.
 
     Args:
         points: of :func:`imr.experiment.report.costs`, the models in its index.
         ours: the models of the theory, drawn as squares; the others are circles. The line joins those that no model beats at
             less cost.
     """
-    figure = _closed(9, 4.6)
+    points = points.sort_values("mean", ascending=False)
+    figure = _closed(10, 4.4)
     for ax, cost in zip(figure.subplots(1, 2, sharey=True), ("parameters", "seconds"), strict=True):
-        best = points.sort_values(cost)["mean"].cummax()
-        front = best[best == points["mean"].reindex(best.index)].index
-        ax.step(points.loc[front, cost], points.loc[front, "mean"], where="post", color="0.6", zorder=0)
-        for name, point in points.iterrows():
-            mine = name in ours
+        by_cost = points.sort_values([cost, "mean"], ascending=[True, False])
+        front = by_cost[by_cost["mean"] == by_cost["mean"].cummax()]
+        ax.step(front[cost], front["mean"], where="post", color="0.6", zorder=0)
+        for place, (name, point) in enumerate(points.iterrows(), 1):
+            which = int(name in ours)
             error = [[point["mean"] - point["low"]], [point["high"] - point["mean"]]]
-            ax.errorbar(point[cost], point["mean"], error, fmt="s" if mine else "o", color=COLOURS[1 if mine else 0])
-            ax.annotate(name, (point[cost], point["mean"]), (5, 4), textcoords="offset points", fontsize=8)
+            dot = ax.errorbar(
+                point[cost], point["mean"], error, fmt="os"[which], color=COLOURS[which], label=f"{place} {name}"
+            )
+            dot[0].set_clip_on(False)
+            ax.annotate(str(place), (point[cost], point["mean"]), (6, 3), textcoords="offset points", fontsize=9)
         ax.set_xscale("log")
         ax.set_xlabel({"parameters": "parameters", "seconds": "CPU seconds of training"}[cost])
         ax.grid(alpha=0.3)
     figure.axes[0].set_ylabel("test accuracy (%)")
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
     return figure
 
 

@@ -72,6 +72,19 @@ def test_accuracy_has_a_panel_for_each_regime_and_the_spread_over_the_seeds():
     assert bar[1][1] - bar[0][1] == pytest.approx(2 * 2**0.5)
 
 
+def test_the_frontier_joins_what_no_model_beats_at_less_cost():
+    rows = {"a": (10, 4, 80.0), "b": (20, 1, 85.0), "c": (30, 2, 83.0), "d": (40, 3, 90.0)}
+    points = pd.DataFrame(rows, ["parameters", "seconds", "mean"]).T.assign(
+        low=lambda p: p["mean"] - 1, high=lambda p: p["mean"] + 2
+    )
+    by_size, by_time = figures.frontier(points, ["d"]).axes
+    joined = lambda ax: [tuple(point) for point in ax.get_lines()[0].get_xydata()]
+    assert joined(by_size) == [(10, 80), (20, 85), (40, 90)] and joined(by_time) == [(1, 85), (3, 90)]
+    bars = {dots.get_label(): dots.lines[2][0].get_segments()[0][:, 1] for dots in by_size.containers}
+    assert list(bars) == ["1 d", "2 b", "3 c", "4 a"] and tuple(bars["3 c"]) == (82, 85)
+    assert {text.get_text() for text in by_time.texts} == {"1", "2", "3", "4"}
+
+
 def test_descent_draws_the_change_of_each_step():
     rows = [
         {"iterate": 1, "part": "A", "before": 3.0, "after": 1.0, "falls": 1.0, "step": 1.0},

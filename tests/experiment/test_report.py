@@ -55,6 +55,17 @@ def test_the_interval_of_a_gain_is_that_of_the_paired_t_test():
     assert narrow["high"] - 3 == pytest.approx(0.816497 * half / 4.30265, rel=1e-5)
 
 
+def test_costs_are_those_of_the_last_iterate_with_the_interval_of_its_accuracy():
+    results = made({"a": {0: [0.1, 0.5], 1: [0.1, 0.6], 2: [0.1, 0.7]}, "b": {0: [0.9]}})
+    for record in results["records"]:
+        record |= {"parameters": 7, "seconds": 10.0 * record["seed"]}
+    costs = report.costs(results)
+    half = 4.30265 * 10 / 3**0.5  # Student's t with two degrees of freedom, sd 10
+    assert costs.loc["a", "mean"] == pytest.approx(60) and costs.loc["a", "seconds"] == pytest.approx(10)
+    assert (costs.loc["a", "low"], costs.loc["a", "high"]) == pytest.approx((60 - half, 60 + half), rel=1e-5)
+    assert costs.loc["b", ["low", "high"]].isna().all() and costs.loc["b", "parameters"] == 7
+
+
 def test_a_gain_counts_only_the_seeds_that_both_models_have():
     base, other = {0: [0.5], 1: [0.5], 2: [0.5]}, {1: [0.51], 2: [0.53], 7: [0.99]}
     gain = report.gains(made({"a": base, "b": other}), over="a").loc[("b", 0.0, 0.0)]
