@@ -28,7 +28,8 @@ STUDY = [
 """The same of imr.experiment."""
 
 CALCULUS = [
-    {"language", "factors", "arithmetic"},
+    {"functions", "factors", "arithmetic"},
+    {"language"},
     {"normal", "oracle", "show"},
     {"calculus", "proof"},
     {"__init__"},

@@ -11,6 +11,9 @@ from sympy import integer_nthroot
 LARGE = 60
 """So many exponentials in one exact number, and it is given up for an interval."""
 
+BITS = 20_000
+"""Longer numerators and denominators, too, as an unknown function of an unknown function of … has."""
+
 HUGE = 10**5
 """Exponentials beyond this are not computed."""
 
@@ -37,7 +40,7 @@ class Exact:
         """Take the numerator, c by t, and how often each sum stands in the denominator."""
         self.top = {t: c for t, c in top.items() if c}
         self.bottom = bottom or Counter()
-        if len(self.top) > LARGE:
+        if len(self.top) > LARGE or any(max(map(int.bit_length, c.as_integer_ratio())) > BITS for c in self.top.values()):
             raise InexactError
 
     @classmethod

@@ -20,7 +20,7 @@ def derivative(f: Expr, entry: Indexed) -> Expr:
         ValueError: an index of ``entry`` is summed over in ``f``; the sum would capture it. Or ``f`` is not of the calculus.
         UnsoundError: arithmetic contradicts the result, by an error of this module or of SymPy.
     """
-    f = sympify(f)
+    f = sympify(f, strict=True)
     if not isinstance(entry, Indexed):
         raise ValueError(f"the derivative is asked for in {entry}, expected an entry of a tensor, such as Z[p, q]")
     require_well_formed(f)
@@ -40,7 +40,7 @@ def contract(expr: Expr) -> Expr:
     Raises:
         ValueError: the expression is not of the calculus.
     """
-    expr = sympify(expr)
+    expr = sympify(expr, strict=True)
     require_well_formed(expr)
     return _contract(expr)
 
@@ -58,7 +58,7 @@ def unfold(expr: Expr, definitions: Mapping[Tensor, Entry]) -> Expr:
 
     def instance(symbol: Indexed) -> Expr:
         slots = [Index("slot", size).fresh() for size in symbol.base.shape]
-        definition = _apart(sympify(definitions[symbol.base](*slots)))
+        definition = _apart(sympify(definitions[symbol.base](*slots), strict=True))
         if clash := summed & definition.free_symbols:
             names = ", ".join(sorted(map(str, clash)))
             raise ValueError(

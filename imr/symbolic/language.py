@@ -25,7 +25,8 @@ from sympy import (
     symbols,
     sympify,
 )
-from sympy.core.function import AppliedUndef, UndefinedFunction
+
+from imr.symbolic.functions import Unknown
 
 n, d, k, r = symbols("n d k r", integer=True, positive=True)
 """The sizes: tokens n, features d, classes k, rank r."""
@@ -78,42 +79,6 @@ class Tensor(IndexedBase):
         places = places if isinstance(places, tuple) else (places,)
         _require_places(self, places)
         return Indexed(self, *places)
-
-
-class _Unknown(AppliedUndef):
-    """A value of an unknown function. Its slope is one too: SymPy's own takes arguments that print alike for one."""
-
-    def fdiff(self, argindex: int = 1) -> "_Unknown":
-        return UnknownFunction(self.func.stem, self.func.order + 1)(*self.args)
-
-
-class UnknownFunction(UndefinedFunction):
-    """An unknown real function of one real argument, or its derivative of an order: ``g = function("g")``."""
-
-    def __new__(cls, stem: str, order: int = 0) -> "UnknownFunction":
-        """Make g, g', g'', …
-
-        Raises:
-            ValueError: the name is none that g' could be told from.
-        """
-        if not stem.isidentifier():
-            raise ValueError(f"a function is called {stem!r}, expected a name such as 'g'; g' is g(x).diff(x)")
-        function = super().__new__(cls, stem + order * "'", (_Unknown,))
-        function.stem, function.order = stem, order
-        return function
-
-    def __init__(cls, stem: str, order: int = 0) -> None:
-        """See to it that SymPy finds the name alone."""
-        super().__init__(stem)
-
-
-def function(name: str) -> type:
-    """An unknown function, all of whose derivatives exist: ``g = function("g")``, then ``g(x)`` and ``g(x).diff(x)``.
-
-    Raises:
-        ValueError: the name is no identifier.
-    """
-    return UnknownFunction(name)
 
 
 def indices(names: str, size: Symbol) -> tuple[Index, ...]:
@@ -187,7 +152,7 @@ def require_well_formed(expr: Expr) -> None:
         require_well_formed(expr.function)
     elif isinstance(expr, Number | NumberSymbol | Symbol):
         _require_real(expr)
-    elif isinstance(expr, Add | Mul | Pow | exp | log) or (isinstance(expr, _Unknown) and len(expr.args) == 1):
+    elif isinstance(expr, Add | Mul | Pow | exp | log) or (isinstance(expr, Unknown) and len(expr.args) == 1):
         for argument in expr.args:
             require_well_formed(argument)
     else:
@@ -196,8 +161,9 @@ def require_well_formed(expr: Expr) -> None:
 
 def identity(atom: Basic) -> str:
     """What tells letters, indices and tensors apart, also those of one name; the same in each session, but for dummies."""
-    marks = [getattr(atom, name, "") for name in ("dummy_index", "size", "serial", "shape")]
-    return f"{atom}{sorted(atom.assumptions0.items())}{marks}"
+    marks = [getattr(atom, name, "") for name in ("dummy_index", "serial")]
+    sizes = [identity(size) for size in (getattr(atom, "size", None), *(getattr(atom, "shape", None) or ())) if size]
+    return f"{atom}{sorted(atom.assumptions0.items())}{marks}{sizes}"
 
 
 def _at(logits: Callable[[Index], Expr], index: Index, bound: bool = True) -> Expr:
@@ -210,6 +176,8 @@ def _at(logits: Callable[[Index], Expr], index: Index, bound: bool = True) -> Ex
 
 
 def _require_places(base: IndexedBase, places: Iterable[Expr]) -> None:
+    if base.label.assumptions0 not in _KINDS[:3]:
+        raise ValueError(f"{base} has entries that are not every real or positive number: {_ASSUMED}")
     if not isinstance(base, Tensor) or not base.shape:
         raise ValueError(f"{base} has no shape, expected one of tensors('{base}', n, d)")
     shape, places = tuple(base.shape), tuple(places)
@@ -243,6 +211,14 @@ def _require_limits(total: Sum) -> None:
 
 
 def _require_real(leaf: Expr) -> None:
-    exact = isinstance(leaf, Rational | NumberSymbol | Symbol) and leaf.is_commutative
-    if not exact or leaf.is_extended_real is False or (leaf.is_complex and leaf.is_extended_real is None):
+    if isinstance(leaf, Symbol) and leaf.assumptions0 not in _KINDS:
+        raise ValueError(f"{leaf} is no letter for every real, positive or whole number: {_ASSUMED}")
+    if not isinstance(leaf, Rational | NumberSymbol | Symbol):
         raise ValueError(f"{leaf} is no exact real number and no letter for one; write 1/10 as Rational(1, 10), not as 0.1")
+
+
+_ASSUMED = "expected no other assumptions than real, positive and integer"
+_KINDS = [
+    Symbol("x", **dict.fromkeys(assumed, True)).assumptions0
+    for assumed in ((), ("real",), ("positive",), ("integer",), ("integer", "positive"))
+]

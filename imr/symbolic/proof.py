@@ -32,8 +32,9 @@ def same(x: Expr | int, y: Expr | int) -> bool:
     """Whether x = y is proved for all sizes: both sides are brought to one form and compared.
 
     True is a proof that both are equal for every size, every value of the free indices, and all entries for which both are
-    defined; it is compared with exact arithmetic at a few random places, too. False is not a disproof: an identity that
-    needs more than the rules of the normal form is missed, such as a common denominator under a sum.
+    defined; a power with a letter in its exponent is so where its base is positive. It is compared with exact arithmetic at
+    a few random places, too. False is not a disproof: an identity that needs more than the rules of the normal form is
+    missed, such as a common denominator under a sum.
 
     Raises:
         ValueError: a side is not of the calculus, or nowhere defined.

@@ -97,8 +97,9 @@ EMPTY_THE_ALIKE = """() => {
   for (const part of document.querySelectorAll("pre, .sig, mjx-container")) {
     const around = part.parentElement;
     const place = around.tagName + around.closest("[class]").className + around.parentElement.className;
-    const tokens = part.matches("mjx-container") ? [part] : [...part.querySelectorAll("span")];
-    const kinds = tokens.map((token) => token.tagName + token.className + place);
+    const formula = part.matches("mjx-container");
+    const tokens = formula ? [part, ...part.querySelectorAll("[style*=color]")] : [...part.querySelectorAll("span")];
+    const kinds = tokens.map((token) => token.tagName + token.className + token.style.color + place);
     if (kinds.length && kinds.every((kind) => seen.has(kind))) part.replaceChildren();
     kinds.forEach((kind) => seen.add(kind));
   }

@@ -97,7 +97,7 @@ def accepts(check: Check, right: Formula, examples: int) -> Said:
     """
     drawn: set[Problem] = set()
     errors: dict[float, float] = {}
-    counts: Counter[str] = Counter()
+    counted: dict[Problem, Counter[str]] = {}
 
     def holds(problem: Problem) -> None:
         assert check(problem, right), (
@@ -105,7 +105,7 @@ def accepts(check: Check, right: Formula, examples: int) -> Said:
         )
         for tolerance, error in problem.errors.items():
             errors[tolerance] = max(error, errors.get(tolerance, 0.0))
-        counts.update(problem.counts)
+        counted[problem] = problem.counts
 
     # A problem is small as it is, and to look for the smallest one takes minutes.
     @settings(
@@ -121,6 +121,9 @@ def accepts(check: Check, right: Formula, examples: int) -> Said:
     hold()
     for problem in fixed():
         holds(problem)
+    counts: Counter[str] = Counter()
+    for count in counted.values():
+        counts.update(count)
     said = {"random": len(drawn), "fixed": len(fixed()), "counts": dict(counts)}
     return said | {"errors": sorted(map(list, errors.items()))}
 

@@ -1,7 +1,7 @@
 """Derivatives, contraction and definitions: the right value, or a refusal."""
 
 import pytest
-from sympy import Indexed, Integer, KroneckerDelta, Product, Rational, Sum, exp, log, sqrt, symbols
+from sympy import Indexed, Integer, KroneckerDelta, Product, Rational, Sum, SympifyError, exp, log, sqrt, symbols
 
 from imr.symbolic import (
     Index,
@@ -114,6 +114,12 @@ def test_an_entry_that_a_sum_would_capture_is_refused(f, entry, names):
 def test_a_definition_with_indices_that_a_sum_would_capture_is_refused():
     with pytest.raises(ValueError, match="has i, p, which is summed over around it"):
         unfold(total(w[i] * N[p, l], i, p), {w: lambda t: total(N[t, j], j) * C[i, l] * C[p, l]})
+
+
+def test_text_is_no_formula():
+    for ask in (lambda: derivative("x", x[m]), lambda: contract("1 + 1"), lambda: unfold(w[i], {w: lambda t: "1"})):
+        with pytest.raises(SympifyError):
+            ask()
 
 
 def test_what_other_programs_get_wrong_is_refused():

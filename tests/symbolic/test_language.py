@@ -24,12 +24,12 @@ from sympy import (
     oo,
     sin,
     sqrt,
-    symbols,
 )
 
 from imr.symbolic import (
     Formula,
     Index,
+    Tensor,
     contract,
     d,
     derivative,
@@ -110,6 +110,17 @@ def test_the_entry_of_a_softmax_may_stand_in_its_logits():
 
 
 PLAIN = IndexedBase("P")
+NARROW = [
+    {"commutative": False},
+    *({name: True} for name in ("imaginary", "complex", "zero", "negative", "nonnegative", "even", "prime", "irrational")),
+]
+
+
+@pytest.mark.parametrize("assumed", [*NARROW, {"integer": True}], ids=str)
+def test_entries_are_every_real_or_every_positive_number(assumed):
+    with pytest.raises(ValueError, match="t has entries that are not every real or positive number"):
+        Tensor("t", (k,), **assumed)[j]
+
 
 REFUSED = [
     (Sum(x[j], (j, 1, i)), "expected an index over its whole range"),
@@ -136,9 +147,7 @@ REFUSED = [
     (Float("0.1") * x[j], r"Rational\(1, 10\)"),
     (I * x[j], "no exact real number|no part of the calculus"),
     (oo + x[j], "no exact real number"),
-    (Symbol("A", commutative=False) * x[j], "no exact real number"),
-    (Symbol("c", imaginary=True) * x[j], "no exact real number"),
-    (Symbol("c", complex=True) * x[j], "no exact real number"),
+    *((Symbol("c", **assumed) * x[j], "c is no letter for every real") for assumed in NARROW),
     (Function("g")(x[j]), r"and function\('g'\)"),
     (f(x[j], x[l]).diff(x[j]), "no part of the calculus"),
     (Derivative(g(x[j]), x[j]), "no part of the calculus"),
@@ -173,8 +182,8 @@ def test_a_function_is_its_name_and_its_order():
     slope = g(x[j]).diff(x[j])
     assert function("g") == g and hash(function("g")) == hash(g) and slope.func.order == 1
     assert len({g, f, slope.func, Function("g"), function("g_")}) == 5
-    assert copy.deepcopy(slope) == slope
-    for name in ("g'", "", "g 2"):
+    assert pickle.loads(pickle.dumps(slope)) == copy.deepcopy(slope) == slope
+    for name in ("g'", "", "g 2", 3):
         with pytest.raises(ValueError, match="expected a name"):
             function(name)
     assert latex(slope) == r"g'{\left(x_{j} \right)}" and latex(g(x[j])) == r"g{\left(x_{j} \right)}"
@@ -194,6 +203,8 @@ def test_what_has_one_name_is_told_apart():
     letters = [Symbol("i"), Symbol("i", real=True), Symbol("i", positive=True), Dummy("i"), Dummy("i")]
     marked = [*indices("i", n), *indices("i", d), i.fresh(), *tensors("i", n), *tensors("i", d), *tensors("i", n, d)]
     marked += [*tensors("i", n, positive=True)]
+    twins = [Dummy("n", integer=True, positive=True) for _ in range(2)]
+    assert len({identity(one) for size in twins for one in (*tensors("i", size), *indices("i", size))}) == 4
     assert len({identity(atom) for atom in letters + marked}) == len(letters + marked) == 12
     assert identity(Symbol("i", positive=True)) == identity(Symbol("i", positive=True, real=True))
 
@@ -203,7 +214,7 @@ def test_two_letters_that_look_alike_are_two():
     assert not same(h, other) and not same(h * x[j], other * x[j])
     (plain,) = tensors("x", k, positive=True)
     assert not same(x[j], plain[j]) and not same(total(x[j], j), total(plain[j], j))
-    size = symbols("k", integer=True, positive=True, even=True)
+    size = Dummy("k", integer=True, positive=True)
     (even,) = indices("j", size)
     assert not same(total(Integer(1), j), total(Integer(1), even))
     assert not same(Symbol("Z") + Symbol("Z", real=True) * w[i], 2 * Symbol("Z") * w[i])

@@ -6,6 +6,7 @@ import pytest
 from sympy import E, Integer, KroneckerDelta, Rational, exp, log, pi, sqrt, symbols, sympify
 
 from imr.symbolic import UnsoundError, d, function, indices, k, n, tensors, total
+from imr.symbolic.arithmetic import Interval
 from imr.symbolic.oracle import DRAWS, NUMERATORS, TRIES, Place, _patterns, _places, _require, require_equal, require_slope
 
 i, p, q, t = indices("i p q t", n)
@@ -123,6 +124,14 @@ def test_of_many_free_indices_not_every_pattern_is_tried():
     names = indices("i1 i2 i3 i4 i5", n)
     assert [left for left, _ in _places((sum(w[one] for one in names),))] == [0] * TRIES
     assert len(list(_places((h,)))) == TRIES
+
+
+def test_an_unknown_function_of_one_of_one_is_given_up_for_an_interval():
+    g, deep = function("g"), h
+    for _ in range(12):
+        deep = g(deep)
+    require_equal(deep, deep)
+    assert isinstance(PLACE.value(deep), Interval) and not PLACE.value(deep).equals(PLACE.value(deep.args[0]))
 
 
 def test_two_places_are_enough_where_no_index_is_free():
