@@ -12,7 +12,7 @@ from imr import data as datasets
 from imr import figures, interactive
 from imr.experiment import distributed, records, report, study
 from imr.experiment.evaluation import noisy
-from imr.experiment.interface import Model
+from imr.experiment.models import IteratedBlock
 from imr.experiment.protocol import PRESETS, Protocol
 from imr.experiment.run import RunError
 from imr.files import replacing, write_text
@@ -162,7 +162,7 @@ def _images(dataset: datasets.Dataset, numbers: list[int], classes: list[str]) -
     return chosen
 
 
-def _choose(kept: records.Kept, model: str | None, train_noise: float | None) -> Model:
+def _choose(kept: records.Kept, model: str | None, train_noise: float | None) -> IteratedBlock:
     """The model that was asked for; the last that the run keeps, and its first training noise, if none was."""
     if not kept or (model or next(iter(kept))) not in kept:
         _refuse(f"--model {model or ''}: the run keeps {', '.join(map(repr, kept)) or 'no model'}")
@@ -170,6 +170,8 @@ def _choose(kept: records.Kept, model: str | None, train_noise: float | None) ->
     regime = next(iter(models)) if train_noise is None else train_noise
     if regime not in models:
         _refuse(f"--train-noise {regime:g}: the run has models for {', '.join(f'{t:g}' for t in models)}")
+    if not isinstance(models[regime], IteratedBlock):
+        _refuse(f"--model {model}: its iterates are channels and no pictures; name another of those that the run keeps")
     return models[regime]
 
 

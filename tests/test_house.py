@@ -12,13 +12,14 @@ FLOORS = [
     {"potentials", "answers", "data"},
     {"attention"},
     {"flow", "blocks"},
-    {"splitting"},
+    {"splitting", "convolution"},
     {"experiment"},
     {"__main__"},
 ]
 """The rooms of imr from the ground up: each imports only from floors below its own, as its first page says."""
 STUDY = [
-    {"variants", "baselines", "distributed"},
+    {"variants", "baselines", "distributed", "interface"},
+    {"convolutional", "fixed"},
     {"models", "protocol"},
     {"records", "evaluation"},
     {"training", "report"},

@@ -17,10 +17,6 @@ class Model(nn.Module):
         """Map one state to logits (B, classes)."""
         raise NotImplementedError
 
-    def features(self, X: Tensor) -> list[Tensor]:
-        """Map images X = Z⁽⁰⁾ to Z⁽⁰⁾ … Z⁽ᴸ⁾ as pictures, each (B, height, width)."""
-        return [Z + CENTRE for Z in self.iterates(X)]
-
     def forward(self, X: Tensor) -> Tensor:
         """Map images (B, height, width) to the logits of every iterate, (L + 1, B, classes)."""
         return torch.stack([self.read(Z) for Z in self.iterates(X)])

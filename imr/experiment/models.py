@@ -83,6 +83,10 @@ class IteratedBlock(MultinomialRegression):
             states.append(self.picture(self.block(iterate)(self.tokens(states[-1], iterate)), iterate))
         return states
 
+    def features(self, X: Tensor) -> list[Tensor]:
+        """Map images X = Z⁽⁰⁾ to Z⁽⁰⁾ … Z⁽ᴸ⁾ as pictures, each (B, height, width)."""
+        return [Z + CENTRE for Z in self.iterates(X)]
+
     def _shift(self, iterate: int) -> int:
         """By how many pixels the grid is moved."""
         return iterate * (self.patch // 2) % self.patch if self.options.shifted else 0

@@ -131,7 +131,7 @@ def full(dataset: str, seed: int) -> Protocol:
         seeds=tuple(range(seed, seed + 5)),
         train_noise=(0.0, 0.9),
         test_noise=(0.0, 0.1, 0.2, 0.3, 0.5),
-        kept=("block", "block, smooth changes"),
+        kept=(NAME, "block", "block, smooth changes"),
         trained_on="train+validation",
     )
 

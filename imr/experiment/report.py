@@ -12,7 +12,7 @@ from imr import figures
 from imr.data import Dataset, Split
 from imr.experiment.evaluation import class_changes, confusion, descent, noisy
 from imr.experiment.fixed import REGRESSION
-from imr.experiment.interface import Model
+from imr.experiment.models import IteratedBlock
 from imr.experiment.records import Kept, fingerprint, slug, write_checkpoint
 from imr.files import replacing, write_json, write_text
 
@@ -103,8 +103,9 @@ def pictures(results: dict, models: Kept, dataset: Dataset) -> dict[str, Figure]
         dataset: its images.
 
     Returns:
-        By file name: for each kept model accuracy against iterate and noise; and for each regime the iterates of a few
-        images, what moves where in each class, what each step does to its potential, and the confusion before and after.
+        By file name: for each kept model accuracy against iterate and noise; and for each regime the confusion before and
+        after, and where iterates are pictures those of a few images, what moves where in each class, and what each step
+        does to its potential.
     """
     protocol, records = results["protocol"], pd.DataFrame(results["records"])
     split = getattr(dataset, protocol["evaluated_on"])
@@ -112,21 +113,23 @@ def pictures(results: dict, models: Kept, dataset: Dataset) -> dict[str, Figure]
     drawn: dict[str, Figure] = {}
     for name, regime, model in ((name, regime, model) for name, kept in models.items() for regime, model in kept.items()):
         mine = records[records["model"].isin([REGRESSION, name])]
-        Z, names = _examples(model, split, dataset.classes, sigma, protocol)
         counts = confusion(model, split)
         matrices = {f"iterate {i}": counts[i] for i in (0, len(counts) - 1)}
         suffix = f"-{slug(name)}" if len(models) > 1 else ""
         drawn["accuracy" + suffix] = figures.accuracy(mine)
         suffix += f"-noise-{regime:g}" if regime else ""
+        drawn["confusion" + suffix] = figures.confusion(matrices, dataset.classes)
+        if not isinstance(model, IteratedBlock):
+            continue
+        Z, names = _examples(model, split, dataset.classes, sigma, protocol)
         drawn["iterates" + suffix] = figures.overview(Z, names, mine[mine["train_noise"] == regime])
         drawn["changes" + suffix] = figures.class_changes(class_changes(model, split), dataset.classes)
         drawn["descent" + suffix] = figures.descent(descent(model, split.X[:2_000]))
-        drawn["confusion" + suffix] = figures.confusion(matrices, dataset.classes)
     return drawn
 
 
 def _examples(
-    model: Model, split: Split, classes: tuple[str, ...], sigma: float, protocol: dict
+    model: IteratedBlock, split: Split, classes: tuple[str, ...], sigma: float, protocol: dict
 ) -> tuple[Tensor, list[str]]:
     """Iterates (images, L + 1, height, width) of the first images of two classes, and of one of them with noise."""
     first = [int((split.y == c).nonzero()[0, 0]) for c in (0, 2)]
