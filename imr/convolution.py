@@ -115,11 +115,11 @@ def operator_norm(theta: Tensor, height: int, width: int) -> Tensor:
 def lipschitz_bound(
     theta: Tensor, height: int, width: int, weights: Tensor | None = None, activation: str = "softmax"
 ) -> Tensor:
-    """A Lipschitz constant of :func:`attention`: ½‖Z ↦ (√|λ_h| θ̄_h ⋆ Z)_h‖², θ̄_hk = θ_hk − mean over k (:prf:ref:`prop-convolution-step`).
+    """A Lipschitz constant of :func:`attention`, ½‖Z ↦ (√|λ_h| θ̄_h ⋆ Z)_h‖² (:prf:ref:`prop-convolution-step`).
 
-    An Euler step with 0 < h < 2/Λ goes down the potential. For other activations than the softmax the kernels stay as they
-    are, and the largest slope of the activation stands for ½. The arguments are those of :func:`potential`, and the size
-    of the images.
+    θ̄_hk is θ_hk less its mean over k, and the norm is bounded by :func:`operator_norm`. An Euler step with 0 < h < 2/Λ goes
+    down the potential. For other activations than the softmax the kernels stay as they are, and the largest slope of the
+    activation stands for ½. The arguments are those of :func:`potential`, and the size of the images.
     """
     if activation not in SLOPES:
         raise ValueError(f"no bound is known for the activation {activation!r}, only for: {', '.join(SLOPES)}")

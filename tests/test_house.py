@@ -12,7 +12,7 @@ FLOORS = [
     {"potentials", "answers", "data"},
     {"attention"},
     {"flow", "blocks"},
-    {"splitting"},
+    {"splitting", "convolution"},
     {"experiment"},
     {"__main__"},
 ]

@@ -1,7 +1,7 @@
 """Regressions on neighbourhoods as formulas, and a potential without convolutions.
 
-E[p, u, s] is 1 where the neighbourhood of p has the place s at the offset u, else 0.
-As it may be any tensor, one proof covers every size, stride and border.
+E[p, u, s] is 1 where the neighbourhood of p has the place s at the offset u, else
+0. As it may be any tensor, one proof covers every size, stride and border.
 """
 
 import torch

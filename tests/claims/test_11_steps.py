@@ -46,7 +46,7 @@ from imr.symbolic import log_sum_exp, same, softmax, tensors, total, unfold
 
 
 def curvature():
-    """∇²U[A, B] = Σ_h λ_h Σ_p Cov((θ_hj ⋆ A)_p, (θ_hj ⋆ B)_p), by U along Z + xA + yB."""
+    """∇²U[A, B] = Σ_h λ_h Σ_p Cov((θ_hj ⋆ A)_p, (θ_hj ⋆ B)_p)."""
     x, y = symbols("x y", real=True)
     (A,) = tensors("A", n, d)
     moved = {Z: lambda s, a: Z[s, a] + x * A[s, a] + y * B[s, a]}
@@ -63,7 +63,7 @@ def curvature():
 
 
 def centred():
-    """A variance is that of centred logits; and |λ| goes into the kernels as a root."""
+    """A variance is that of centred logits; |λ| goes into kernels as a root."""
     (r,), (shift,) = tensors("r", H, positive=True), tensors("c", H, O, d)
     less = {theta: lambda g, j, u, a: theta[g, j, u, a] - shift[g, u, a]}
     constant = total(shift[g, u, a] * E[p, u, s] * B[s, a], u, a, s)
@@ -103,7 +103,7 @@ def overlaps():
 
 
 def torus():
-    """No neighbourhood of the image wraps around a torus that is larger by the kernel."""
+    """No neighbourhood wraps around a torus that is larger by the kernel."""
     size, reach, place, offset, other, around = Ints(
         "size reach place offset other around"
     )
