@@ -104,7 +104,7 @@ def operator_norm(theta: Tensor, height: int, width: int) -> Tensor:
         height, width: of the images.
 
     Returns:
-        A scalar. The largest gain that an image has, which power iteration finds from below, lies within a few percent.
+        A scalar. It is close where the image is much larger than the kernels; power iteration finds the norm from below.
     """
     kernels = theta.reshape(-1, *theta.shape[-3:])
     size = (height + theta.shape[-2] - 1, width + theta.shape[-1] - 1)

@@ -1,7 +1,7 @@
 """Chapter 11: how far a step of convolutional cross-attention may go."""
 
 import torch
-from sympy import exp, integrate, log, symbols
+from sympy import KroneckerDelta, exp, integrate, log, symbols
 from torch.func import grad
 from z3 import And, Int, Ints, Reals
 
@@ -93,6 +93,10 @@ def overlaps():
     crossed = E[p, u, s] * E[p, u, v] * x[s] * x[v]
     whole = total(E[p, u, s] * x[s], s) ** 2
     assert same(whole, total(crossed, s, v))
+    assert same(total(KroneckerDelta(s, v) * crossed, s, v), total(alone, s))
+    place, other, offset, found = Ints("place other offset found")
+    given = place + offset == found, other + offset == found
+    assert follows(place == other, *given)  # so each s is met once an offset
     (count,), m = tensors("count", n), symbols("m", real=True)
     counts = {count: lambda s: total(E[p, u, s] ** 2, p, u)}
     summed = unfold(total(count[s] * x[s] ** 2, s), counts)
