@@ -5,13 +5,15 @@ convolution, a softmax over the prototypes of a head, and the transposed convolu
 convolution here is what torch calls so, a correlation; outside of the image Z is zero.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from imr.attention import ACTIVATIONS
 from imr.blocks import EulerStep, Weights, head_weights
-from imr.inputs import require_floating, require_positive
+from imr.inputs import require_floating, require_positive, wide
 from imr.potentials import ANTIDERIVATIVES
 
 SLOPES = {"softmax": 0.5, "identity": 1.0, "relu": 1.0, "sigmoid": 0.25}
@@ -57,7 +59,7 @@ def potential(
     Raises:
         ValueError: shapes that do not fit, or an unknown activation.
     """
-    N = logits(Z, theta, bias)
+    N = wide(logits(Z, theta, bias))
     if activation == "softmax":
         U = N.logsumexp(-3)
     elif activation in _SCALARS:
@@ -65,7 +67,7 @@ def potential(
     else:
         raise _unknown(activation)
     U = U.sum((-2, -1))  # (..., heads)
-    return (U if weights is None else weights * U).sum(-1)
+    return (U if weights is None else weights * U).sum(-1).to(Z.dtype)
 
 
 def attention(
@@ -102,7 +104,7 @@ def operator_norm(theta: Tensor, height: int, width: int) -> Tensor:
         height, width: of the images.
 
     Returns:
-        A scalar. The largest gain that an image has, which power iteration finds from below, lies within a few percent.
+        A scalar. It is close where the image is much larger than the kernels; power iteration finds the norm from below.
     """
     kernels = theta.reshape(-1, *theta.shape[-3:])
     size = (height + theta.shape[-2] - 1, width + theta.shape[-1] - 1)
@@ -113,11 +115,11 @@ def operator_norm(theta: Tensor, height: int, width: int) -> Tensor:
 def lipschitz_bound(
     theta: Tensor, height: int, width: int, weights: Tensor | None = None, activation: str = "softmax"
 ) -> Tensor:
-    """A Lipschitz constant of :func:`attention`: ½‖Z ↦ (√|λ_h| θ̄_h ⋆ Z)_h‖², θ̄_hk = θ_hk − mean over k (:prf:ref:`prop-convolution-step`).
+    """A Lipschitz constant of :func:`attention`, ½‖Z ↦ (√|λ_h| θ̄_h ⋆ Z)_h‖² (:prf:ref:`prop-convolution-step`).
 
-    An Euler step with 0 < h < 2/Λ goes down the potential. For other activations than the softmax the kernels stay as they
-    are, and the largest slope of the activation stands for ½. The arguments are those of :func:`potential`, and the size
-    of the images.
+    θ̄_hk is θ_hk less its mean over k, and the norm is bounded by :func:`operator_norm`. An Euler step with 0 < h < 2/Λ goes
+    down the potential. For other activations than the softmax the kernels stay as they are, and the largest slope of the
+    activation stands for ½. The arguments are those of :func:`potential`, and the size of the images.
     """
     if activation not in SLOPES:
         raise ValueError(f"no bound is known for the activation {activation!r}, only for: {', '.join(SLOPES)}")
@@ -143,24 +145,25 @@ def log_sum_exp_pool(Z: Tensor, scale: Tensor | float, size: int = 2) -> Tensor:
         (..., c, height/size, width/size).
 
     Raises:
-        ValueError: the windows do not fill the image, or the scale is a number that is not positive.
+        ValueError: the windows do not fill the image, the scale is a number that is not positive, or of another shape.
     """
     if Z.ndim < 3 or Z.shape[-1] % size or Z.shape[-2] % size:
         raise ValueError(f"Z has shape {tuple(Z.shape)}, expected (..., c, height, width), multiples of the window, {size}")
     if isinstance(scale, Tensor):
-        scale = scale[:, None, None]
+        if scale.shape not in ((), Z.shape[-3:-2]):
+            raise ValueError(f"scale has shape {tuple(scale.shape)}, expected a number, or one for each channel of Z")
+        scale = scale[..., None, None]
     else:
         require_positive(scale)
     X = scale * Z
     corners = torch.stack([X[..., i::size, j::size] for i in range(size) for j in range(size)])
-    return (corners.logsumexp(0) - torch.tensor(size**2).log()) / scale
+    return (corners.logsumexp(0) - math.log(size**2)) / scale
 
 
 def on_sphere(Z: Tensor) -> Tensor:
     """Z √m/‖Z‖ for an image of m numbers (..., c, height, width): its root mean square is one. Zero stays zero."""
-    flat = Z.flatten(-3)
-    mean = flat.float().square().mean(-1)[..., None, None, None]
-    return (Z * (mean + torch.finfo(torch.float32).tiny).rsqrt()).to(Z.dtype)
+    mean = wide(Z).square().mean((-3, -2, -1), keepdim=True)
+    return (Z * (mean + torch.finfo(mean.dtype).tiny).rsqrt()).to(Z.dtype)
 
 
 class ConvolutionalBlock(EulerStep):

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import pandas as pd
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -142,6 +143,38 @@ def frontier(points: pd.DataFrame, ours: Sequence[str]) -> Figure:
         ax.grid(alpha=0.3)
     figure.axes[0].set_ylabel("test accuracy (%)")
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
+    return figure
+
+
+def one_read(image: Tensor, place: tuple[int, int], theta: Tensor, shares: Tensor, reads: Tensor) -> Figure:
+    """Draw how one neighbourhood reads, from left to right: itself, its shares, what it reads, and what all read together.
+
+    Args:
+        image: (height, width), pixels.
+        place: the row and column in the middle of the neighbourhood.
+        theta: prototypes (k, rows, columns), red for positive, blue for negative.
+        shares: the softmax (k,) at this place.
+        reads: (height, width), the reads of all neighbourhoods, added up.
+    """
+    figure = _closed(9, 2.8)
+    axes = figure.subplots(1, 4, width_ratios=[1.3, 1.2, 1, 1.3])
+    (rows, columns), (y, x) = theta.shape[1:], place
+    corner = x - columns // 2 - 0.5, y - rows // 2 - 0.5
+    axes[0].imshow(image, cmap="gray", vmin=0, vmax=1)
+    for j, (kernel, share) in enumerate(zip(theta, shares, strict=True)):
+        limit = kernel.abs().max()
+        axes[1].imshow(kernel, cmap="RdBu_r", vmin=-limit, vmax=limit, extent=(-1, -0.1, j - 0.45, j + 0.45))
+        axes[1].barh(j, len(theta) * share / 2, color=COLOURS[0])
+    axes[1].set(xlim=(-1.1, len(theta) / 2), ylim=(-0.6, len(theta) - 0.4))
+    for ax, read in ((axes[2], torch.einsum("k,kuv->uv", shares, theta)), (axes[3], reads)):
+        limit = read.abs().max()
+        ax.imshow(read, cmap="RdBu_r", vmin=-limit, vmax=limit)
+    for ax in axes[[0, 3]]:
+        ax.add_patch(plt.Rectangle(corner, columns, rows, fill=False, edgecolor=COLOURS[4], linewidth=2))
+    titles = ("a neighbourhood", "prototypes, shares", "what it reads", "all reads, added up")
+    for ax, title in zip(axes, titles, strict=True):
+        ax.set(xticks=[], yticks=[])
+        ax.set_title(title, fontsize=9)
     return figure
 
 

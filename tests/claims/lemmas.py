@@ -5,7 +5,7 @@ decided by z3, for all real numbers.
 """
 
 from sympy import KroneckerDelta, limit, log, symbols
-from z3 import Reals
+from z3 import Q, Real, Reals
 
 from claims.certain import follows
 from imr.symbolic import indices, k, same, tensors, total
@@ -77,6 +77,22 @@ def variance_bound():
     assert (total(s[j] * x[j] ** 2 * y[j] ** 2, j) / total(s[j], j)).is_nonnegative
     v, g, c, m, M = Reals("v g c m M")
     assert follows(4 * v <= (M - m) ** 2, v + g == (M - c) * (c - m), g >= 0)
+
+
+def half_the_squares():
+    """Var(x) ≤ |x|²/2 under probabilities: the gap is a sum of squares.
+
+    And 2s(1 − s) ≤ ½ for each weight s.
+    """
+    variance = total(s[j] * x[j] ** 2, j) * total(s[j], j)
+    variance -= total(s[j] * x[j], j) ** 2
+    others = total(s[l], l) - s[j]  # 1 − s_j
+    most = 2 * total(s[j] * others * x[j] ** 2, j)
+    pair = s[j] * s[l] * (x[j] + x[l]) ** 2 / 2
+    gap = total(pair * (1 - KroneckerDelta(j, l)) ** 2, j, l)
+    assert same(most - variance, gap) and gap.is_nonnegative
+    weight = Real("weight")
+    assert follows(2 * weight * (1 - weight) <= Q(1, 2))
 
 
 def gibbs():

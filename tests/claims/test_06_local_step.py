@@ -4,10 +4,11 @@ import math
 
 import torch
 import z3
-from sympy import KroneckerDelta, Symbol
+from sympy import Symbol
 from torch.func import hessian
 
 from claims.certain import follows
+from claims.lemmas import half_the_squares
 from claims.tokens import G, K, Z, a, b, i, j, l, logits, q, s, theta
 from claims.witnesses import claim, proves
 from imr import flow, potentials
@@ -32,20 +33,6 @@ def curvature():
     variance = mean(lambda j: S[j] ** 2) - mean(lambda j: S[j]) ** 2
     bent = mean(lambda j: B[j]) - total(G[i, j] * B[j], j)
     assert same(loss.diff(t, 2).subs(t, 0), s * variance + 2 * bent)
-
-
-def spread():
-    """Var(v) ≤ |v|²/2: the gap is a sum of squares, as the weights sum to one."""
-    (w,), (v,) = tensors("w", n, positive=True), tensors("v", n)
-    second, first = total(w[j] * v[j] ** 2, j), total(w[j] * v[j], j)
-    variance = second * total(w[j], j) - first**2
-    others = total(w[l], l) - w[j]  # 1 − w_j
-    most = 2 * total(w[j] * others * v[j] ** 2, j)
-    pair = w[j] * w[l] * (v[j] + v[l]) ** 2 / 2
-    gap = total(pair * (1 - KroneckerDelta(j, l)) ** 2, j, l)
-    assert same(most - variance, gap) and gap.is_nonnegative
-    weight = z3.Real("weight")
-    assert follows(2 * weight * (1 - weight) <= z3.Q(1, 2))
 
 
 def sizes():
@@ -86,7 +73,7 @@ def sizes():
 @proves("prop-local-step")
 def test_prop_local_step_proof():
     curvature()
-    spread()
+    half_the_squares()
     sizes()
 
 
