@@ -59,6 +59,7 @@ def potential(
     Raises:
         ValueError: shapes that do not fit, or an unknown activation.
     """
+    _require_weights(theta, weights)
     N = wide(logits(Z, theta, bias))
     if activation == "softmax":
         U = N.logsumexp(-3)
@@ -81,6 +82,7 @@ def attention(
     Returns:
         (..., c, height, width).
     """
+    _require_weights(theta, weights)
     N = logits(Z, theta, bias)
     if activation == "softmax":
         sigma = N.softmax(-3)
@@ -224,6 +226,11 @@ def _half(theta: Tensor) -> tuple[int, int]:
 
 def _unknown(activation: str) -> ValueError:
     return ValueError(f"unknown activation {activation!r}, expected one of: softmax, {', '.join(_ACTIVATIONS)}")
+
+
+def _require_weights(theta: Tensor, weights: Tensor | None) -> None:
+    if weights is not None and weights.shape != theta.shape[:1]:
+        raise ValueError(f"weights have shape {tuple(weights.shape)}, expected one for each head, ({theta.shape[0]},)")
 
 
 def _require_kernels(Z: Tensor, theta: Tensor, bias: Tensor | None) -> None:

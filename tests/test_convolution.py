@@ -88,6 +88,13 @@ def test_what_does_not_fit_is_refused(image, theta, bias, says):
         convolution.attention(image, theta, bias)
 
 
+@pytest.mark.parametrize("function", [convolution.potential, convolution.attention])
+@pytest.mark.parametrize("weights", [WEIGHTS[:1], torch.ones(4).double(), torch.tensor(1.0).double()])
+def test_weights_of_another_shape_are_refused(function, weights):
+    with pytest.raises(ValueError, match=r"weights have shape .*expected one for each head, \(3,\)"):
+        function(Z, THETA, BIAS, weights)
+
+
 def test_an_unknown_activation_is_refused():
     for function in (convolution.potential, convolution.attention):
         with pytest.raises(ValueError, match="unknown activation 'tanh', expected one of: softmax, identity"):

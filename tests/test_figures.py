@@ -102,6 +102,16 @@ def test_class_changes_share_one_scale():
     assert all(ax.get_images()[0].get_clim() == (-0.5, 0.5) for ax in axes[:2])
 
 
+def test_one_read_frames_the_neighbourhood_and_draws_its_shares_and_their_mean():
+    theta, shares = torch.stack([torch.eye(3), -torch.eye(3)]), torch.tensor([0.75, 0.25])
+    image, prototypes, read, reads = figures.one_read(torch.zeros(9, 9), (4, 2), theta, shares, torch.ones(9, 9)).axes
+    for ax in (image, reads):
+        (frame,) = ax.patches
+        assert frame.get_bbox().bounds == (0.5, 2.5, 3, 3)
+    assert [bar.get_width() for bar in prototypes.patches] == [0.75, 0.25]
+    assert (read.images[0].get_array() == 0.5 * torch.eye(3).numpy()).all()
+
+
 def test_confusion_is_in_per_cent_of_the_true_class():
     counts = {"before": torch.tensor([[1, 3], [0, 2]]), "after": torch.tensor([[4, 0], [0, 2]])}
     figure = figures.confusion(counts, ["a", "b"])
