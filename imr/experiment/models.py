@@ -129,6 +129,6 @@ MODELS: dict[str, Callable[[int, int, int], Model]] = {
     "TransformerEncoder": _tokens(baselines.transformer_encoder, d=32, depth=4, heads=4, hidden=112),
     "SimpleViT": _tokens(baselines.simple_vit, d=32, depth=4, heads=4, hidden=112),
     "CRATE-like": _tokens(baselines.crate, d=72, depth=4, heads=6),
-    "energy transformer": _tokens(baselines.energy_transformer, d=96, iterates=6, heads=4, memories=192),
+    "energy transformer": _tokens(baselines.energy_transformer, d=96, iterates=4, heads=4, memories=192),
 }
 """The models by their names in the records: functions of height, width and number of classes."""
