@@ -160,15 +160,15 @@ def one_read(image: Tensor, place: tuple[int, int], theta: Tensor, shares: Tenso
     axes = figure.subplots(1, 4, width_ratios=[1.3, 1.2, 1, 1.3])
     (rows, columns), (y, x) = theta.shape[1:], place
     corner = x - columns // 2 - 0.5, y - rows // 2 - 0.5
-    axes[0].imshow(image, cmap="gray", vmin=0, vmax=1)
-    for j, (kernel, share) in enumerate(zip(theta, shares, strict=True)):
-        limit = kernel.abs().max()
+    axes[0].imshow(image.numpy(), cmap="gray", vmin=0, vmax=1)
+    for j, (kernel, share) in enumerate(zip(theta.numpy(), shares.tolist(), strict=True)):
+        limit = abs(kernel).max()
         axes[1].imshow(kernel, cmap="RdBu_r", vmin=-limit, vmax=limit, extent=(-1, -0.1, j - 0.45, j + 0.45))
         axes[1].barh(j, len(theta) * share / 2, color=COLOURS[0])
     axes[1].set(xlim=(-1.1, len(theta) / 2), ylim=(-0.6, len(theta) - 0.4))
     for ax, read in ((axes[2], torch.einsum("k,kuv->uv", shares, theta)), (axes[3], reads)):
-        limit = read.abs().max()
-        ax.imshow(read, cmap="RdBu_r", vmin=-limit, vmax=limit)
+        limit = read.abs().max().item()
+        ax.imshow(read.numpy(), cmap="RdBu_r", vmin=-limit, vmax=limit)
     for ax in axes[[0, 3]]:
         ax.add_patch(plt.Rectangle(corner, columns, rows, fill=False, edgecolor=COLOURS[4], linewidth=2))
     titles = ("a neighbourhood", "prototypes, shares", "what it reads", "all reads, added up")
