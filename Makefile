@@ -89,7 +89,7 @@ grade: $(INSTALLED) ## grade a folder of notebooks: make grade SUBMISSIONS=DIR [
 	@test -n "$(SUBMISSIONS)" || { echo "make grade SUBMISSIONS=DIR: name the folder of notebooks" >&2; exit 2; }
 	$(TOOLS) grade "$(SUBMISSIONS)" --out "$(or $(GRADES),grades)" $(if $(NAME),--assignment $(NAME))
 
-chapter: $(INSTALLED) ## begin a chapter: make chapter NAME=12-my-topic TITLE="My topic"
+chapter: $(INSTALLED) ## begin a chapter: make chapter NAME=13-my-topic TITLE="My topic"
 	$(TOOLS) chapter "$(NAME)" "$(TITLE)"
 
 refresh: $(INSTALLED) ## execute chapters anew into book/notebooks: make refresh [CHAPTERS="03-theorem-1 ..."]

@@ -149,7 +149,7 @@ def log_sum_exp_pool(Z: Tensor, scale: Tensor | float, size: int = 2) -> Tensor:
     Raises:
         ValueError: the windows do not fill the image, the scale is a number that is not positive, or of another shape.
     """
-    if Z.ndim < 3 or Z.shape[-1] % size or Z.shape[-2] % size:
+    if Z.ndim < 3 or size < 1 or Z.shape[-1] % size or Z.shape[-2] % size:
         raise ValueError(f"Z has shape {tuple(Z.shape)}, expected (..., c, height, width), multiples of the window, {size}")
     if isinstance(scale, Tensor):
         if scale.shape not in ((), Z.shape[-3:-2]):

@@ -43,7 +43,7 @@ def refresh(
 
 @app.command()
 def chapter(
-    name: Annotated[str, typer.Argument(help="Of the file: number and topic, such as 12-my-topic.")],
+    name: Annotated[str, typer.Argument(help="Of the file: number and topic, such as 13-my-topic.")],
     title: Annotated[str, typer.Argument(help="Of the chapter.")],
 ) -> None:
     """Begin a chapter: a small text that runs and passes the tests, listed in the table of contents."""

@@ -25,7 +25,7 @@ def begin(name: str, title: str, root: Path = ROOT) -> Path:
         ChapterError: a name of another form, no title, or a chapter that is there already.
     """
     if not re.fullmatch(r"\d\d-[a-z0-9]+(-[a-z0-9]+)*", name):
-        raise ChapterError(f"the name is {name!r}, expected NN-topic in small letters and hyphens, such as 12-my-topic")
+        raise ChapterError(f"the name is {name!r}, expected NN-topic in small letters and hyphens, such as 13-my-topic")
     if not title.strip():
         raise ChapterError("the title is empty, expected the heading of the chapter")
     text, contents = root / "book" / "chapters" / f"{name}.md", root / "_toc.yml"

@@ -52,13 +52,13 @@ def test_a_chapter_is_listed_after_the_last_one(project):
     ("name", "title", "says"),
     [
         ("my-topic", "My topic", "expected NN-topic"),
-        ("12-My Topic", "My topic", "expected NN-topic"),
-        ("12-my-topic", " ", "the title is empty"),
-        ("12-other", "Other", "there is a chapter 12 already, 12-my-topic.md"),
+        ("13-My Topic", "My topic", "expected NN-topic"),
+        ("13-my-topic", " ", "the title is empty"),
+        ("13-other", "Other", "there is a chapter 13 already, 13-my-topic.md"),
     ],
 )
 def test_a_chapter_that_cannot_be_begun_says_why(project, name, title, says):
-    (project / "book" / "chapters" / "12-my-topic.md").touch()
+    (project / "book" / "chapters" / "13-my-topic.md").touch()
     toc = (project / "_toc.yml").read_text()
     with pytest.raises(chapter.ChapterError, match=says):
         chapter.begin(name if "other" in name or says != "the title is empty" else "13-my-topic", title, project)
@@ -74,5 +74,5 @@ def test_files_and_targets_that_it_names_are_there():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
     assert set(re.findall(r"`?make ([a-z]+)", TEXT)) <= targets
     for path in re.findall(r"`((?:book|imr|tests)/[\w/.-]+)`", TEXT):
-        if "NN-" not in path and "12-" not in path:
+        if "NN-" not in path and "13-" not in path:
             assert (ROOT / path).exists(), path
