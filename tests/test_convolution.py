@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch.func import grad
 
-from imr import convolution
+from imr import attention, convolution, potentials
 from imr.convolution import ConvolutionalBlock
 
 
@@ -206,3 +206,59 @@ def test_on_the_sphere_the_root_mean_square_is_one(dtype):
     tolerance = {torch.float32: 1e-6, torch.float64: 1e-14, torch.bfloat16: 1e-2}[dtype]
     torch.testing.assert_close(on.double().square().mean((1, 2, 3)).sqrt(), torch.ones(3).double(), rtol=tolerance, atol=0)
     assert (convolution.on_sphere(torch.zeros(1, 2, 2, dtype=dtype)) == 0).all()
+
+
+def test_neighbourhoods_in_rows_are_the_tokens_of_many_regressions():
+    tokens = F.unfold(Z[None], (3, 5), padding=(1, 2))[0].T
+    heads = {"theta": THETA.flatten(2), "bias": BIAS, "weights": WEIGHTS}
+    tolerance = {"rtol": 1e-12, "atol": 1e-12}
+    U = convolution.potential(Z, THETA, BIAS, WEIGHTS)
+    torch.testing.assert_close(U, potentials.many_regressions(tokens, **heads), **tolerance)
+    read = attention.multi_head_cross_attention(tokens, **heads).T[None]
+    added_up = F.fold(read, (5, 7), (3, 5), padding=(1, 2))[0]
+    torch.testing.assert_close(convolution.attention(Z, THETA, BIAS, WEIGHTS), added_up, **tolerance)
+
+
+def test_two_prototypes_of_which_one_is_zero_are_a_sigmoid_unit():
+    two = torch.stack([THETA, 0 * THETA], 2).flatten(0, 1)  # (12, 2, c, rows, columns)
+    bias = torch.stack([BIAS, 0 * BIAS], -1).flatten(0, 1)
+    weights = WEIGHTS.repeat_interleave(4)
+    units = convolution.attention(Z, THETA, BIAS, WEIGHTS, "sigmoid")
+    torch.testing.assert_close(convolution.attention(Z, two, bias, weights), units)
+    U = convolution.potential(Z, THETA, BIAS, WEIGHTS, "sigmoid")
+    torch.testing.assert_close(convolution.potential(Z, two, bias, weights), U)
+
+
+@pytest.mark.parametrize("activation", sorted(convolution.SLOPES))
+def test_differences_of_the_field_do_not_exceed_the_bound(activation):
+    Lambda = convolution.lipschitz_bound(THETA, 5, 7, WEIGHTS, activation)
+    field = lambda Z: convolution.attention(Z, THETA, BIAS, WEIGHTS, activation)
+    for seed, size in enumerate((1e-3, 0.1, 1.0, 10.0) * 5):
+        other = Z + size * draw(2, 5, 7, seed=seed)
+        assert (field(Z) - field(other)).norm() <= Lambda * (Z - other).norm()
+    torch.testing.assert_close(convolution.lipschitz_bound(THETA, 5, 7, -4 * WEIGHTS, activation), 4 * Lambda)
+
+
+def test_what_the_prototypes_of_a_head_have_in_common_does_not_count_under_a_softmax():
+    moved, bound = THETA + draw(3, 1, 2, 3, 5, seed=9), convolution.lipschitz_bound
+    torch.testing.assert_close(bound(moved, 5, 7), bound(THETA, 5, 7))
+    assert bound(moved, 5, 7, activation="relu") > 1.1 * bound(THETA, 5, 7, activation="relu")
+
+
+def test_large_logits_do_not_overflow():
+    large, heads = 1e4 * Z.float(), [X.float() for X in (THETA, BIAS, WEIGHTS)]
+    assert convolution.attention(large, *heads).isfinite().all()
+    assert convolution.potential(large, *heads).isfinite()
+
+
+def test_kernels_start_with_about_the_norm_that_is_asked_for():
+    torch.manual_seed(0)
+    block = ConvolutionalBlock(16, 8, heads=8, size=5, norm=3.0)
+    assert block.theta.shape == (8, 8, 16, 5, 5) and block.bias.abs().max() == 0
+    assert block.theta.detach().flatten(2).norm(dim=-1).mean().item() == pytest.approx(3.0, rel=0.02)
+
+
+@pytest.mark.parametrize("size", [0, -2])
+def test_a_window_has_at_least_one_pixel(size):
+    with pytest.raises(ValueError, match="multiples of the window"):
+        convolution.log_sum_exp_pool(draw(1, 4, 4), 1.0, size)

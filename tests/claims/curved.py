@@ -1,7 +1,7 @@
 """The curvature of regressions on neighbourhoods, measured, and bounds of it."""
 
 import torch
-from torch.func import hessian
+from torch.func import grad, hessian
 
 from claims.neighbourhoods import plain_potential
 from imr import convolution
@@ -43,3 +43,20 @@ def encloses(kernels, Z):
         x = A.T @ (A @ x)
         x = x / x.norm()
     return bool((A @ x).norm() <= exact * (1 + 1e-12) <= above * (1 + 1e-11))
+
+
+def climbs(bound, first, weights, Z):
+    """Whether a step beyond 2/Λ raises U, and one before it does not.
+
+    Of opposite prototypes ±first (heads, c, rows, columns), from near the tie, in
+    the direction of the largest curvature there.
+    """
+    pairs = torch.stack([first, -first], 1)
+    none = torch.zeros(pairs.shape[:2]).double()
+    U = lambda Z: plain_potential(Z, pairs, none, weights)
+    curved = hessian(lambda z: U(z.reshape(Z.shape)))(0 * Z.flatten())
+    direction = torch.linalg.eigh(curved).eigenvectors[:, -1].reshape(Z.shape)
+    start = 1e-3 * direction / first.abs().max()
+    h, slope = 2 / bound(pairs, weights), grad(U)(start)
+    before, after = (U(start - part * h * slope) for part in (0.99, 1.01))
+    return bool(before < U(start) < after)

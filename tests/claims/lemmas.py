@@ -4,7 +4,7 @@ Sums are SymPy's, for every size; the polynomial inequality at the end of a chai
 decided by z3, for all real numbers.
 """
 
-from sympy import KroneckerDelta, limit, log, symbols
+from sympy import KroneckerDelta, integrate, limit, log, symbols
 from z3 import Q, Real, Reals
 
 from claims.certain import follows
@@ -113,3 +113,17 @@ def gibbs():
     assert total(s[j] * x[j] ** 2, j).is_nonnegative
     assert limit(more * g.subs(t, t / more), more, 0) == t  # a term with s = 0 is r
     a_sum_bounds_its_terms()
+
+
+def a_short_step_descends():
+    """φ(1) = φ(0) + φ'(0) + ∫(φ'(t) − φ'(0))dt, and the integrand is ≤ Λt|B|².
+
+    Here φ(t) = f(Z + tB), Λ is a Lipschitz constant of ∇f, and B = −h∇f.
+    """
+    cauchy_schwarz()  # ⟨∇f(Z + tB) − ∇f(Z), B⟩ ≤ Λt|B|·|B|
+    t, bound, length = symbols("t Lambda B", positive=True)
+    assert integrate(bound * t * length**2, (t, 0, 1)) == bound * length**2 / 2
+    before, after, h, L, g2 = Reals("before after h L g2")
+    taylor = after <= before - h * g2 + L / 2 * h**2 * g2
+    assert follows(after <= before - h * (1 - h * L / 2) * g2, taylor)
+    assert follows(after < before, taylor, h > 0, L > 0, h * L < 2, g2 > 0)

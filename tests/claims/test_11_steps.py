@@ -1,14 +1,15 @@
 """Chapter 11: how far a step of convolutional cross-attention may go."""
 
 import torch
-from sympy import KroneckerDelta, exp, integrate, log, symbols
+from sympy import KroneckerDelta, cosh, exp, expand, log, symbols
 from torch.func import grad
 from z3 import And, Int, Ints, Reals
 
 from claims.certain import follows
-from claims.curved import elementary, encloses, largest_curvature, norm
+from claims.curved import climbs, elementary, encloses, largest_curvature, norm
 from claims.lemmas import (
     a_covariance_is_bounded_by_variances,
+    a_short_step_descends,
     a_sum_bounds_its_terms,
     a_variance_is_a_mean_of_squares,
     cauchy_schwarz,
@@ -106,6 +107,23 @@ def overlaps():
     assert total(rest[s] * x[s] ** 2, s).is_nonnegative
 
 
+def pairs():
+    """At the tie of two the variance is half the squares; beyond 2/Λ U rises."""
+    x, y, size = symbols("x y epsilon", real=True)
+    mean = (x + y) / 2
+    variance = (x**2 + y**2) / 2 - mean**2
+    assert expand(variance - ((x - mean) ** 2 + (y - mean) ** 2) / 2) == 0
+    # Opposite ones: U is a sum of log(2 cosh x), even, so ∇U is odd, 0 at the tie.
+    assert (log(exp(x) + exp(-x)) - log(2 * cosh(x))).rewrite(exp).simplify() == 0
+    assert cosh(-x) == cosh(x)
+    # εv with the top curvature Λ goes to (1 − hΛ)εv, but for ε³.
+    h, L = symbols("h Lambda", real=True)
+    there, here = L * ((1 - h * L) * size) ** 2 / 2, L * size**2 / 2
+    assert expand(there - here - here * ((1 - h * L) ** 2 - 1)) == 0
+    step, top = Reals("h L")
+    assert follows((1 - step * top) ** 2 > 1, step * top > 2)
+
+
 def torus():
     """No neighbourhood wraps around a torus that is larger by the kernel."""
     size, reach, place, offset, other, around = Ints(
@@ -140,16 +158,8 @@ def test_prop_convolution_step_proof():
     variance, longest, patch, score = Reals("variance longest patch score")
     quarter = (4 * variance <= score**2, score**2 <= longest * patch)
     assert follows(4 * variance <= longest * patch, *quarter)
-    # One place, prototypes ±1: at the tie U'' = 1, and ½‖A‖² = ½(1² + 1²).
-    z = symbols("z", real=True)
-    assert log(exp(z) + exp(-z)).diff(z, 2).subs(z, 0) == 1
-    # φ(1) = φ(0) + φ'(0) + ∫(φ'(x) − φ'(0))dx with an integrand of at most Λx|B|²
-    x, bound, length = symbols("x Lambda B", positive=True)
-    assert integrate(bound * x * length**2, (x, 0, 1)) == bound * length**2 / 2
-    before, after, h, L, g2 = Reals("before after h L g2")
-    taylor = after <= before - h * g2 + L / 2 * h**2 * g2
-    assert follows(after <= before - h * (1 - h * L / 2) * g2, taylor)
-    assert follows(after < before, taylor, h > 0, L > 0, h * L < 2, g2 > 0)
+    pairs()
+    a_short_step_descends()
 
 
 def _weighted(theta, weights):
@@ -199,7 +209,7 @@ def _bound(theta, weights, norm, factor=0.5):
     examples=10,
 )
 def test_prop_convolution_step_check(p, formula):
-    """Curvature, where it is met and at a tie of pairs; the torus; the descent."""
+    """Curvature, also at a tie of pairs; the torus; descent, rise beyond 2/Λ."""
     Z, theta, bias, weights = drawn(p, max(p.k, 2))
     Lambda = lambda theta, weights: formula(
         theta, weights, lambda kernels: norm(kernels, Z)
@@ -212,6 +222,7 @@ def test_prop_convolution_step_check(p, formula):
         bool(met <= min(Lambda(theta, weights), elementary(theta, weights)) + 1e-9)
         and _attained(p, Lambda, pairs, up, Z)
         and _attained(p, Lambda, pairs, -up, Z)
+        and climbs(Lambda, first, up, Z)
         and encloses(theta.flatten(0, 1), Z)
         and _descends(2 / Lambda(theta, weights), Z, theta, bias, weights)
     )
@@ -219,9 +230,8 @@ def test_prop_convolution_step_check(p, formula):
 
 def _attained(p, Lambda, pairs, weights, Z):
     """For pairs at a tie, with weights of one sign, the bound is the curvature."""
-    met = largest_curvature(
-        0 * Z, pairs, torch.zeros(pairs.shape[:2]).double(), weights
-    )
+    none = torch.zeros(pairs.shape[:2]).double()
+    met = largest_curvature(0 * Z, pairs, none, weights)
     return p.close(Lambda(pairs, weights), met, 1e-9)
 
 
