@@ -178,6 +178,19 @@ def one_read(image: Tensor, place: tuple[int, int], theta: Tensor, shares: Tenso
     return figure
 
 
+def gallery(columns: dict[str, Tensor]) -> Figure:
+    """Draw columns of images, each under its name: (images, height, width), pixels."""
+    rows = len(next(iter(columns.values())))
+    figure = _closed(1.75 * len(columns), 1.7 * rows + 0.3)
+    axes = figure.subplots(rows, len(columns), squeeze=False)
+    for column, (name, pictures) in zip(axes.T, columns.items(), strict=True):
+        for ax, picture in zip(column, pictures, strict=True):
+            ax.imshow(picture.numpy(), cmap="gray", vmin=0, vmax=1)
+            ax.set(xticks=[], yticks=[])
+        column[0].set_title(name)
+    return figure
+
+
 def losses(curves: dict[str, Sequence[float]], xlabel: str, ylabel: str) -> Figure:
     """Draw named sequences against their index."""
     figure = _closed(6, 3.6)

@@ -165,3 +165,13 @@ def test_losses_draws_each_curve_under_its_name():
         ("two", [1, 1, 1]),
     ]
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("step", "nats")
+
+
+def test_a_gallery_has_a_column_for_each_name():
+    columns = {"a": torch.rand(3, 4, 4), "b": torch.rand(3, 4, 4)}
+    figure = figures.gallery(columns)
+    expected = [picture for pair in zip(*columns.values(), strict=True) for picture in pair]  # row by row
+    assert all(np.allclose(one, other) for one, other in zip(_pictures(figure), expected, strict=True))
+    assert [ax.get_title() for ax in figure.axes] == ["a", "b"] + 4 * [""]
+    with pytest.raises(ValueError):
+        figures.gallery({"a": torch.rand(3, 4, 4), "b": torch.rand(2, 4, 4)})
