@@ -3,14 +3,72 @@
 import math
 
 import torch
+import torch.nn.functional as F
 from sympy import KroneckerDelta, symbols
 
-from claims.symbols import Z, a, b, i, j, q, theta
+from claims.symbols import Z, a, b, i, j, l, p, q, theta
 from claims.witnesses import claim, proves
 from imr.blocks import CrossAttentionBlock
-from imr.symbolic import d, same, tensors, total
+from imr.symbolic import d, k, n, same, tensors, total, unfold
 
 P, W = tensors("P W", d, d)
+M, V = tensors("M V", n, k)
+m, v, shift = tensors("m v b", k)
+
+
+@proves("prop-fixed")
+def test_prop_fixed_proof():
+    """Logits from logits; tokens alike in these stay so; C = σ is no step.
+
+    V is C − σ: where N is the same for two tokens, so is V, a function of it.
+    """
+    h = symbols("h", real=True)
+    read = lambda at, j: total(at(a) * theta[j, a], a) + shift[j]
+    gram = lambda l, j: total(theta[l, a] * theta[j, a], a)
+    step = lambda a: Z[i, a] + h * total(V[i, l] * theta[l, a], l)
+    N = lambda j: read(lambda a: Z[i, a], j)
+    assert same(read(step, j), N(j) + h * total(V[i, l] * gram(l, j), l))
+    assert not same(read(step, j), N(j) + h * V[i, j])
+    # Tokens i and p whose logits and, as functions of these, V are equal.
+    alike = lambda row, j: M[row, j] + h * total(V[row, l] * gram(l, j), l)
+    equal = {M: lambda row, j: m[j], V: lambda row, j: v[j]}
+    assert same(unfold(alike(i, j), equal), unfold(alike(p, j), equal))
+    still = {V: lambda row, j: m[j] - m[j]}
+    assert same(unfold(step(q), still), Z[i, q])
+
+
+def _guess(N):
+    """One-hot on the largest logit, smoothed by a tenth."""
+    return 0.9 * F.one_hot(N.argmax(-1), N.shape[-1]).double() + 0.1 / N.shape[-1]
+
+
+@claim(
+    "prop-fixed",
+    right=lambda N, h, gram: N + h * (_guess(N) - N.softmax(-1)) @ gram,
+    wrong={
+        "orthonormal prototypes": lambda N, h, gram: (
+            N + h * (_guess(N) - N.softmax(-1))
+        ),
+        "plus": lambda N, h, gram: N + h * (_guess(N) + N.softmax(-1)) @ gram,
+        "half a step": lambda N, h, gram: (
+            N + h / 2 * (_guess(N) - N.softmax(-1)) @ gram
+        ),
+        "the label alone": lambda N, h, gram: N + h * _guess(N) @ gram,
+        "nothing moves": lambda N, h, gram: N,
+    },
+)
+def test_prop_fixed_check(p, formula):
+    """Four steps of tokens, and of others with the same logits, by the logits."""
+    h, b = 0.3 / p.theta.square().sum(), p.draw(p.k, salt=103)
+    free = torch.linalg.svd(p.theta).Vh[torch.linalg.matrix_rank(p.theta) :]
+    unseen = p.B @ free.T @ free  # what no prototype sees
+    N = p.Z @ p.theta.T + b
+    pair = torch.stack([p.Z, p.Z + unseen])
+    for _ in range(4):
+        now = pair @ p.theta.T + b
+        pair = pair + h * (_guess(now) - now.softmax(-1)) @ p.theta
+        N = formula(N, h, p.theta @ p.theta.T)
+    return p.close(pair @ p.theta.T + b, N.expand(2, -1, -1), 1e-9, floor=1.0)
 
 
 @proves("prop-linear-block")
