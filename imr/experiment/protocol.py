@@ -142,18 +142,18 @@ def full(dataset: str, seed: int) -> Protocol:
 
 
 def convolutions(dataset: str, seed: int) -> Protocol:
-    """About two and a half hours on two cores: the convolutional block, what it is without its softmax, and its peers."""
+    """Some hours on two cores: the convolutional block, what it is without its softmax, and its peers."""
     return replace(full(dataset, seed), preset="convolutions", budgets=CONVOLUTIONS, kept=(NAME,))
 
 
 def curve(dataset: str, seed: int) -> Protocol:
-    """About two hours on two cores: how many prototypes compete in one softmax, at equal parameters; and self-attention."""
+    """Some hours on two cores: how many prototypes compete in one softmax, at equal parameters; and self-attention."""
     rows = [name for name in CONVOLUTIONAL if name == NAME or "k = " in name or "self" in name]
     return replace(full(dataset, seed), preset="curve", budgets=dict.fromkeys(rows, CONVOLUTION), kept=())
 
 
 def fixed(dataset: str, seed: int) -> Protocol:
-    """Half an hour on two cores: what a few steps of the flow are worth to a regression that stays as it is."""
+    """About an hour on two cores: what a few steps of the flow are worth to a regression that stays as it is."""
     regression = replace(BUDGETS[REGRESSION], epochs=3)
     many = f"{MANY} prototypes a class"
     rows = {

@@ -5,6 +5,7 @@ import torch
 
 from imr import data
 from imr.data import CENTRE
+from imr.experiment.convolutional import SPREAD
 from imr.experiment.interface import MultinomialRegression
 from imr.experiment.models import MODELS, IteratedBlock, build, to_images, to_tokens
 from imr.experiment.variants import Flow
@@ -51,8 +52,9 @@ def test_multinomial_regression_has_the_parameters_of_one():
 
 
 @pytest.mark.fashion_mnist
-def test_pixels_are_centred_by_the_mean_of_the_training_images():
-    assert abs(data.load("fashion-mnist").train.X.mean() - CENTRE) < 0.002
+def test_pixels_are_centred_by_the_mean_of_the_training_images_and_scaled_by_their_spread():
+    X = data.load("fashion-mnist").train.X
+    assert abs(X.mean() - CENTRE) < 0.002 and abs(X.std() - SPREAD) < 0.002
 
 
 def test_the_grid_must_divide_the_image():
